@@ -1,0 +1,9 @@
+"""All tables of all products, by name.
+
+Belongs here: the list, and nothing else. Does not belong here: declarations (beside each product's rules).
+"""
+
+from magpie.leads.tables import TABLES as LEADS
+from magpie.tables import Table
+
+TABLES: dict[str, Table] = {table.name: table for table in LEADS}

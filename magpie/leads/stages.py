@@ -1,0 +1,99 @@
+"""The stages of leads as functions of the lake: what each reads, and the one rule it applies.
+
+Belongs here: joining settings, lake and rules for a set of partitions, for the orchestrator, replay and tests alike.
+Does not belong here: the rules themselves (their own modules), scheduling, writing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from magpie.lake import Lake
+from magpie.leads import campaign_posts as matching
+from magpie.leads import ranking
+from magpie.leads import tables as t
+from magpie.leads.calibration import GateSettings
+from magpie.leads.corpus import window_start
+from magpie.leads.keywords import CompiledKeyword, compile_keyword
+from magpie.settings import Campaign, Settings
+from magpie.tables import Partitions
+
+
+@dataclass(frozen=True)
+class CampaignRules:
+    """A campaign's settings, compiled.
+
+    `overrides` are gate settings that win over those of the settings file (a replay's `--set`).
+    """
+
+    campaign: Campaign
+    embed_model: str
+    keywords: tuple[CompiledKeyword, ...]
+    gates: GateSettings
+    config_hash: str
+
+    @classmethod
+    def of(cls, settings: Settings, campaign_id: str, overrides: Mapping[str, Any] | None = None) -> "CampaignRules":
+        campaign = settings.campaign(campaign_id)
+        keywords = tuple(compile_keyword(k.keyword, k.kind, k.weight, k.active) for k in campaign.keywords)
+        gates = settings.gates_of(campaign_id, overrides)
+        decisive = {
+            "keywords": [[k.norm, k.keyword, k.kind, k.weight, k.active] for k in keywords],
+            "lists": [campaign.subreddits_allow, campaign.subreddits_deny, campaign.exclude_authors],
+            "gates": gates.model_dump(mode="json"),
+            "embed_model": settings.leads.embed_model,
+            "bm25_corpus_days": settings.leads.bm25_corpus_days,
+        }
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return cls(campaign, settings.leads.embed_model, keywords, gates, digest)
+
+    def match_rules(self) -> matching.MatchRules:
+        return matching.MatchRules(
+            self.campaign.id,
+            self.keywords,
+            self.campaign.subreddits_allow,
+            self.campaign.subreddits_deny,
+            self.campaign.exclude_authors,
+            self.gates,
+            self.config_hash,
+        )
+
+
+def campaign_posts(
+    lake: Lake, rules: CampaignRules, days: Sequence[date], subreddits: pl.LazyFrame, deleted: pl.DataFrame
+) -> pl.DataFrame:
+    """Match and gate the posts of `days`; rows stored earlier of posts deleted since become tombstones."""
+    posts = lake.read_days(t.REDDIT_POSTS, window_start(days, matching.LOOKBACK_DAYS), max(days))
+    stored = lake.read(t.CAMPAIGN_POSTS, Partitions({rules.campaign.id: frozenset(days)}))
+    gone = deleted.filter(pl.col("kind") == "post")["fullname"].to_list()
+    tombstones = stored.filter(pl.col("fullname").is_in(gone)).collect() if gone else None
+    return matching.campaign_posts(rules.match_rules(), days, posts, subreddits, tombstones)
+
+
+def ranked_posts(
+    lake: Lake,
+    rules: CampaignRules,
+    days: Sequence[date],
+    matched: pl.DataFrame,
+    embeddings: pl.LazyFrame,
+    keywords: pl.DataFrame,
+) -> pl.DataFrame:
+    """Score, gate and rank the posts of `days` that passed gates 0-7."""
+    corpus = lake.read(t.CORPUS_STATS, Partitions.days(days)).collect()
+    window = int(corpus["window_days"].max() or 1)  # type: ignore[arg-type]
+    return ranking.ranked_posts(
+        matched,
+        embeddings,
+        lake.read(t.REDDIT_POSTS, Partitions.days(days)),
+        corpus,
+        lake.read_days(t.CORPUS_TERMS, window_start(days, window), max(days)),
+        rules.keywords,
+        ranking.direction(keywords),
+        rules.gates,
+        rules.config_hash,
+    )

@@ -1,0 +1,50 @@
+"""Keeping the lake small and deletions final.
+
+Belongs here: when old versions go, and blanking what is deleted outside the tables. Does not belong here: making
+tombstones in tables (each product's rules, on the next materialisation).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from magpie.control import Control
+from magpie.lake import VACUUM_RETENTION, Lake
+from magpie.sources.reddit_landing import Landing
+from magpie.tables import Table
+
+# Weekly on this day (0 is Monday) while no deletion waits.
+VACUUM_WEEKDAY = 6
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What was done."""
+
+    vacuumed: bool
+    files_removed: int
+    parts_blanked: int
+    waiting_days: float | None
+
+    @property
+    def summary(self) -> str:
+        done = f"{self.files_removed} old files removed" if self.vacuumed else "no vacuum due"
+        waits = f", the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
+        return f"{done}, {self.parts_blanked} landed parts blanked" + (waits if self.waiting_days is not None else "")
+
+
+def waiting_days(control: Control, now: datetime) -> float | None:
+    """Return the age in days of the oldest deletion that old table versions may still hold; None if there is none."""
+    detected = control.deleted()["detected_at"]
+    recent = detected.filter(detected > now - 2 * VACUUM_RETENTION)
+    oldest = recent.min()
+    return (now - oldest).total_seconds() / 86_400 if isinstance(oldest, datetime) else None
+
+
+def run(lake: Lake, control: Control, landing: Landing, tables: Iterable[Table], *, now: datetime) -> Maintenance:
+    """Blank deleted posts in the landing; vacuum if it is the weekday for it or deletions wait."""
+    blanked = landing.purge(control.deleted())
+    waiting = waiting_days(control, now)
+    due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
+    removed = sum(lake.vacuum(table) for table in tables) if due else 0
+    return Maintenance(due, removed, blanked, waiting)

@@ -1,0 +1,254 @@
+"""magpie.yaml and the environment, validated.
+
+Belongs here: the shape of the settings, their defaults, and the one line that says what is wrong with a value.
+Does not belong here: what a setting does (the rules of each product).
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from magpie.errors import UserError
+from magpie.leads.calibration import GateSettings
+from magpie.leads.keywords import parse_keyword
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Usd = Annotated[Decimal, Field(ge=0, le=100_000, decimal_places=4)]
+
+CONFIG_FILE = "magpie.yaml"
+DEFAULT_HOME = ".magpie"
+
+
+class Strict(BaseModel):
+    """A wrong key is an error, not a silently ignored line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Keyword(Strict):
+    """One keyword of a campaign; `invoice*` and `crm + agency` are the grammar of `magpie/leads/keywords.py`."""
+
+    keyword: str = Field(min_length=1, max_length=120)
+    kind: Literal["include", "exclude"] = "include"
+    weight: float = Field(default=1.0, gt=0, le=100)
+    active: bool = True
+
+    @field_validator("keyword")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        parse_keyword(value)
+        return value
+
+
+class Campaign(Strict):
+    """What is sold, the words its buyers use, and where the bar lies."""
+
+    id: Slug
+    name: str = Field(min_length=1, max_length=200)
+    product_description: str = Field(min_length=1, max_length=4000)
+    status: Literal["draft", "active", "paused", "completed"] = "active"
+    keywords: tuple[Keyword, ...] = Field(min_length=1, max_length=500)
+    subreddits_allow: tuple[str, ...] = ()
+    subreddits_deny: tuple[str, ...] = ()
+    exclude_authors: tuple[str, ...] = ()
+    gates: dict[str, Any] = {}
+    llm_daily_cap_usd: Usd = Decimal("1.00")
+    draft_reply: bool = False
+
+    @field_validator("keywords", mode="before")
+    @classmethod
+    def _bare_words(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [{"keyword": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @model_validator(mode="after")
+    def _some_include(self) -> "Campaign":
+        if not any(word.kind == "include" and word.active for word in self.keywords):
+            raise ValueError("needs at least one active keyword of kind include")
+        return self
+
+
+class Reddit(Strict):
+    """Where the posts come from: dump files, directories or globs, relative to the settings file."""
+
+    archives: tuple[str, ...] = ()
+    max_line_mib: int = Field(default=16, ge=1, le=512)
+    search_limit: int = Field(default=250, ge=1, le=1000)
+    max_comments_per_submission: int = Field(default=200, ge=0, le=5000)
+
+
+class Leads(Strict):
+    """Settings for all campaigns; `gates` of a campaign wins over `gates` here."""
+
+    embed_model: str = "offline-hash-1024"
+    profile: Literal["calibrated", "reference"] = "calibrated"
+    bm25_corpus_days: int = Field(default=30, ge=1, le=30)
+    gates: dict[str, Any] = {}
+    recheck_after_seconds: int = Field(default=604_800, ge=0)
+    rejection_sample: int = Field(default=20, ge=0, le=1000)
+
+
+class Caps(Strict):
+    """Hard caps in USD per UTC day; a campaign has its own beside them."""
+
+    global_daily_cap_usd: Usd = Decimal("15.00")
+    leads_daily_cap_usd: Usd = Decimal("5.00")
+
+
+class Settings(Strict):
+    """Everything in magpie.yaml, and where things are kept."""
+
+    start_day: date
+    reddit: Reddit = Reddit()
+    leads: Leads = Leads()
+    caps: Caps = Caps()
+    campaigns: tuple[Campaign, ...] = ()
+    home: Path = Path(DEFAULT_HOME)
+    root: Path = Path()
+    lake_url: str | None = None
+    control_url: str | None = Field(default=None, repr=False)
+
+    @field_validator("campaigns")
+    @classmethod
+    def _ids_once(cls, value: tuple[Campaign, ...]) -> tuple[Campaign, ...]:
+        ids = [campaign.id for campaign in value]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"campaign id {twice[0]} is used twice")
+        return value
+
+    @model_validator(mode="after")
+    def _gates_hold(self) -> "Settings":
+        for campaign in self.campaigns:
+            self.gates_of(campaign.id)
+        return self
+
+    def campaign(self, campaign_id: str) -> Campaign:
+        """Return one campaign.
+
+        Raises:
+            UserError: there is none of that id.
+        """
+        for campaign in self.campaigns:
+            if campaign.id == campaign_id:
+                return campaign
+        known = ", ".join(campaign.id for campaign in self.campaigns) or "none"
+        raise UserError(f"no campaign {campaign_id!r} in {CONFIG_FILE}; campaigns there: {known}")
+
+    def active_campaigns(self) -> Iterator[Campaign]:
+        return (campaign for campaign in self.campaigns if campaign.status == "active")
+
+    def gates_of(self, campaign_id: str, overrides: Mapping[str, Any] | None = None) -> GateSettings:
+        """Return one campaign's thresholds: the model's calibration, `leads.gates`, its own, then `overrides`."""
+        campaign = self.campaign(campaign_id)
+        given = {**self.leads.gates, **campaign.gates, **(overrides or {})}
+        profile = "reference" if self.leads.profile == "reference" else self.leads.embed_model
+        return GateSettings.resolve(profile, given, f"campaigns.{campaign_id}.gates")
+
+    @property
+    def lake_root(self) -> str:
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def control_database(self) -> str:
+        return self.control_url or f"sqlite:///{self.home / 'control.sqlite'}"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def landing(self) -> Path:
+        return self.home / "raw" / "reddit" / "landing"
+
+    @property
+    def live_archive(self) -> Path:
+        return self.home / "raw" / "reddit" / "live"
+
+    @property
+    def exports(self) -> Path:
+        return self.home / "exports"
+
+    def storage_options(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Keys for an object store, from the usual AWS_* variables; none for a local lake."""
+        if self.lake_url is None or "://" not in self.lake_url:
+            return {}
+        found = os.environ if env is None else env
+        return {name: value for name, value in found.items() if name.startswith("AWS_")}
+
+
+class Environment(BaseSettings):
+    """What only the environment may say: where things are, and addresses that may carry a password."""
+
+    model_config = SettingsConfigDict(env_prefix="MAGPIE_", extra="ignore")
+
+    home: Path | None = None
+    config: Path | None = None
+    lake_url: str | None = None
+    control_url: str | None = None
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Read the settings file (`--config`, else MAGPIE_CONFIG, else ./magpie.yaml) and the environment.
+
+    Raises:
+        UserError: one line per wrong setting, each with the key, the value and what is allowed.
+    """
+    environment = Environment()
+    path = (config or environment.config or Path(CONFIG_FILE)).absolute()
+    raw = _read_yaml(path)
+    root = path.parent
+    home = environment.home or Path(raw.pop("home", DEFAULT_HOME))
+    given = {**raw, "root": root, "home": home if home.is_absolute() else root / home}
+    if environment.lake_url:
+        given["lake_url"] = environment.lake_url
+    if environment.control_url:
+        given["control_url"] = environment.control_url
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        lines = [_one_line(path.name, raw, problem) for problem in error.errors()]
+        raise UserError("; ".join(lines)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot read the settings file {path}: {error.strerror}; name another with --config or MAGPIE_CONFIG"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"the settings file {path} is not UTF-8; save it as UTF-8") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path.name} must hold keys such as start_day and campaigns, but holds {type(raw).__name__}")
+    return raw
+
+
+def _one_line(name: str, raw: Mapping[str, Any], problem: Any) -> str:
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    allowed = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: {key} is not a setting; remove it or correct its spelling"
+    if problem["type"] == "missing":
+        return f"{name}: {key} is missing"
+    shown = repr(problem["input"])
+    if isinstance(problem["input"], dict | list | tuple) or not key or len(shown) > 80:
+        return f"{name}: {key + ': ' if key else ''}{allowed}"
+    return f"{name}: {key} = {shown}: {allowed}"

@@ -1,0 +1,211 @@
+"""The assets of leads, from archive files to ranked posts and rejections.
+
+Belongs here: which table is made from which, per which partition, and what its materialisation shows. Does not
+belong here: any rule (`magpie/leads`).
+
+All of them call no model, so a contiguous range of days is one run and one commit (`single_run`).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets import leads_metadata as shown
+from assets import metadata as md
+from assets import partitions as parts
+from magpie.control import Control
+from magpie.errors import UserError
+from magpie.lake import Lake
+from magpie.leads import corpus, ranking, stages
+from magpie.leads import tables as t
+from magpie.leads.archives import reddit_archives as archives_table
+from magpie.leads.posts import reddit_posts as posts_of
+from magpie.leads.rejections import export_csv
+from magpie.leads.rejections import rejections as rejections_of
+from magpie.settings import Settings
+from magpie.sources.reddit_landing import Landing, Manifest
+from magpie.tables import Table
+from magpie.text.embedders import embedder_named
+
+# A pass over a dump takes minutes; a line in the log this often shows that it moves.
+PROGRESS_LINES = 500_000
+
+
+def table_asset(table: Table, partitions: dg.PartitionsDefinition | None, **more: Any) -> Callable[..., Any]:
+    """The asset decorator for a table: its key, description, schema and partitions come from the declaration."""
+    return dg.asset(
+        key=table.name,
+        description=table.description,
+        group_name="leads",
+        kinds={"polars", "deltalake"},
+        metadata={"dagster/column_schema": md.column_schema(table)},
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
+        **more,
+    )
+
+
+def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Return the assets of leads under these settings."""
+    return [*_reddit_assets(settings), *_corpus_assets(settings), *_campaign_assets(settings)]
+
+
+def _land(context: dg.AssetExecutionContext, landing: Landing) -> Sequence[Manifest]:
+    reported = 0
+
+    def progress(source_file: str, lines: int, rows: int) -> None:
+        nonlocal reported
+        if lines // PROGRESS_LINES > reported:
+            reported = lines // PROGRESS_LINES
+            context.log.info(f"{source_file}: {lines:,} lines read, {rows:,} posts")
+
+    try:
+        return landing.ensure(progress)
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
+def _days(context: dg.AssetExecutionContext, table: Table) -> list[date]:
+    return parts.partitions_of(table, context.partition_keys).all_days()
+
+
+def _reddit_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    days = parts.days_from(settings.start_day)
+
+    @table_asset(t.REDDIT_ARCHIVES, None, pool="reddit_landing")
+    def reddit_archives(context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing]) -> pl.DataFrame:
+        found = archives_table(_land(context, landing))
+        context.add_output_metadata({"files": md.markdown_table(shown.archive_rows(found))})
+        return found
+
+    @table_asset(t.BAD_LINES, None, deps=["reddit_archives"])
+    def bad_lines(context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing]) -> pl.DataFrame:
+        return landing.bad_lines()
+
+    @table_asset(t.REDDIT_POSTS, days, deps=["reddit_archives"])
+    def reddit_posts(
+        context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], control: dg.ResourceParam[Control]
+    ) -> pl.DataFrame:
+        _land(context, landing)
+        posts = posts_of(landing.posts(_days(context, t.REDDIT_POSTS)), control.deleted())
+        context.add_output_metadata(shown.posts_metadata(posts))
+        return posts
+
+    return [reddit_archives, bad_lines, reddit_posts]
+
+
+def _corpus_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    days = parts.days_from(settings.start_day)
+    window = settings.leads.bm25_corpus_days
+    trailing = {"reddit_posts": dg.AssetIn(partition_mapping=parts.trailing_days(window))}
+
+    @table_asset(t.CORPUS_TERMS, days)
+    def corpus_terms(context: dg.AssetExecutionContext, reddit_posts: pl.LazyFrame) -> pl.DataFrame:
+        return corpus.corpus_terms(reddit_posts, _days(context, t.CORPUS_TERMS))
+
+    @table_asset(t.CORPUS_STATS, days, ins=trailing)
+    def corpus_stats(context: dg.AssetExecutionContext, reddit_posts: pl.LazyFrame) -> pl.DataFrame:
+        return corpus.corpus_stats(reddit_posts, _days(context, t.CORPUS_STATS), window)
+
+    @table_asset(t.SUBREDDIT_STATS, days, ins=trailing)
+    def subreddit_stats(context: dg.AssetExecutionContext, reddit_posts: pl.LazyFrame) -> pl.DataFrame:
+        return corpus.subreddit_stats(reddit_posts, _days(context, t.SUBREDDIT_STATS), window)
+
+    return [corpus_terms, corpus_stats, subreddit_stats]
+
+
+def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    campaign_days = parts.campaign_days_from(settings.start_day)
+    same_day = dg.AssetIn(partition_mapping=parts.SAME_DAY)
+
+    def per_campaign(
+        context: dg.AssetExecutionContext,
+        table: Table,
+        make: Callable[[stages.CampaignRules, list[date]], pl.DataFrame],
+    ) -> pl.DataFrame:
+        """A run may cover several campaigns; each is one call of the rule."""
+        asked = parts.partitions_of(table, context.partition_keys)
+        return pl.concat(
+            make(stages.CampaignRules.of(settings, str(campaign)), sorted(days or ()))
+            for campaign, days in sorted(asked.groups.items(), key=str)
+        )
+
+    @table_asset(t.CAMPAIGN_KEYWORDS, parts.CAMPAIGNS)
+    def campaign_keywords(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        return per_campaign(
+            context,
+            t.CAMPAIGN_KEYWORDS,
+            lambda rules, _: ranking.campaign_keywords(
+                rules.campaign.id, rules.keywords, embedder_named(rules.embed_model)
+            ),
+        )
+
+    @table_asset(
+        t.CAMPAIGN_POSTS,
+        campaign_days,
+        ins={"subreddit_stats": same_day},
+        deps=[
+            dg.AssetDep("reddit_posts", partition_mapping=parts.SAME_DAY),
+            dg.AssetDep("campaign_keywords", partition_mapping=parts.SAME_CAMPAIGN),
+        ],
+    )
+    def campaign_posts(
+        context: dg.AssetExecutionContext,
+        subreddit_stats: pl.LazyFrame,
+        lake: dg.ResourceParam[Lake],
+        control: dg.ResourceParam[Control],
+    ) -> pl.DataFrame:
+        deleted = control.deleted()
+        rows = per_campaign(
+            context,
+            t.CAMPAIGN_POSTS,
+            lambda rules, days: stages.campaign_posts(lake, rules, days, subreddit_stats, deleted),
+        )
+        context.add_output_metadata({md.FUNNEL: shown.funnel(rows)})
+        return rows
+
+    @table_asset(t.POST_EMBEDDINGS, campaign_days, ins={"reddit_posts": same_day})
+    def post_embeddings(
+        context: dg.AssetExecutionContext, campaign_posts: pl.LazyFrame, reddit_posts: pl.LazyFrame
+    ) -> pl.DataFrame:
+        embedder = embedder_named(settings.leads.embed_model)
+        return ranking.post_embeddings(campaign_posts.collect(), reddit_posts, embedder)
+
+    @table_asset(
+        t.RANKED_POSTS,
+        campaign_days,
+        ins={"campaign_keywords": dg.AssetIn(partition_mapping=parts.SAME_CAMPAIGN)},
+        deps=[
+            dg.AssetDep(name, partition_mapping=parts.SAME_DAY)
+            for name in ("reddit_posts", "corpus_stats", "corpus_terms")
+        ],
+    )
+    def ranked_posts(
+        context: dg.AssetExecutionContext,
+        campaign_posts: pl.LazyFrame,
+        post_embeddings: pl.LazyFrame,
+        campaign_keywords: pl.LazyFrame,
+        lake: dg.ResourceParam[Lake],
+    ) -> pl.DataFrame:
+        matched, words = campaign_posts.collect(), campaign_keywords.collect()
+        rows = per_campaign(
+            context,
+            t.RANKED_POSTS,
+            lambda rules, days: stages.ranked_posts(lake, rules, days, matched, post_embeddings, words),
+        )
+        context.add_output_metadata(shown.ranked_metadata(rows))
+        return rows
+
+    @table_asset(t.REJECTIONS, campaign_days)
+    def rejections(
+        context: dg.AssetExecutionContext, campaign_posts: pl.LazyFrame, ranked_posts: pl.LazyFrame
+    ) -> pl.DataFrame:
+        rows = rejections_of(campaign_posts, ranked_posts)
+        asked = parts.partitions_of(t.REJECTIONS, context.partition_keys)
+        export_csv(rows, asked.values(), settings.exports / "rejections")
+        return rows
+
+    return [campaign_keywords, campaign_posts, post_embeddings, ranked_posts, rejections]

@@ -1,0 +1,58 @@
+"""Asset checks of leads: none blocks, each names the partitions it speaks of.
+
+Belongs here: wiring of `magpie/leads/quality.py` to assets. Does not belong here: what a finding is. Keys and
+schemas are not checked here: the lake refuses rows that break them before the commit.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from assets import metadata as md
+from assets.partitions import partitions_of
+from magpie.lake import Lake
+from magpie.leads import quality
+from magpie.leads import tables as t
+from magpie.settings import Settings
+from magpie.tables import Partitions, Table
+
+
+def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of leads under these settings."""
+    return [
+        _check(t.BAD_LINES, "bad_lines_share", dg.AssetCheckSeverity.WARN, quality.bad_lines_share),
+        _check(
+            t.RANKED_POSTS,
+            "dead_gates",
+            dg.AssetCheckSeverity.WARN,
+            lambda lake, partitions: quality.dead_gates(settings),
+        ),
+        _check(t.RANKED_POSTS, "one_embed_model", dg.AssetCheckSeverity.ERROR, quality.one_embed_model),
+        _check(t.RANKED_POSTS, "every_survivor_is_ranked", dg.AssetCheckSeverity.ERROR, quality.survivors_ranked),
+        _check(t.RANKED_POSTS, "gates_apply", dg.AssetCheckSeverity.WARN, quality.gates_apply(t.RANKED_POSTS)),
+        _check(t.CAMPAIGN_POSTS, "gates_apply", dg.AssetCheckSeverity.WARN, quality.gates_apply(t.CAMPAIGN_POSTS)),
+        _check(t.CAMPAIGN_POSTS, "kill_rates", dg.AssetCheckSeverity.WARN, quality.kill_rates(t.CAMPAIGN_POSTS)),
+        _check(t.RANKED_POSTS, "kill_rates", dg.AssetCheckSeverity.WARN, quality.kill_rates(t.RANKED_POSTS)),
+        _check(t.REJECTIONS, "row_conservation", dg.AssetCheckSeverity.ERROR, quality.row_conservation),
+        _check(t.CAMPAIGN_POSTS, "unique_across_days", dg.AssetCheckSeverity.ERROR, quality.unique_across_days),
+    ]
+
+
+def _check(
+    table: Table,
+    name: str,
+    severity: dg.AssetCheckSeverity,
+    judge: Callable[[Lake, Partitions], quality.Finding],
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=table.name, name=name, description=quality.DESCRIPTIONS[name], blocking=False)
+    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        keys = context.partition_keys if table.dimensions else []
+        finding = judge(lake, partitions_of(table, keys))
+        return dg.AssetCheckResult(
+            passed=not finding.rows,
+            severity=severity,
+            description=finding.summary,
+            metadata={"findings": md.markdown_table(finding.rows)},
+        )
+
+    return check

@@ -1,0 +1,92 @@
+"""What a materialisation shows: keys, counts, tables and pictures as markdown.
+
+Belongs here: the names of metadata keys, declared once, and how values are laid out. Does not belong here: computing
+what is shown.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from magpie.tables import Table
+
+ROWS = "rows"
+PARTITIONS = "partitions"
+BY_STATUS = "rows_by_status"
+BY_REASON = "rows_by_reason"
+PENDING_UNTIL = "pending_until"
+TABLE_VERSION = "table_version"
+LAKE_URI = "lake_uri"
+PREVIEW = "preview"
+FUNNEL = "gate_funnel"
+TOP_POSTS = "top_posts"
+CONFIG_HASH = "config_hash"
+
+# A cell longer than this makes a table unreadable; the row itself is one query away.
+CELL_CHARS = 90
+# Eleven gates and a dozen reasons fit on one screen.
+BAR_CHARS = 24
+
+_TYPES = {"String": "string", "Int64": "int", "Float64": "float", "Boolean": "bool", "Date": "date"}
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns for the UI's schema tab."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column["name"],
+                type=_TYPES.get(column["type"], column["type"]),
+                description=column["description"] or None,
+                constraints=dg.TableColumnConstraints(nullable=column["nullable"]),
+            )
+            for column in table.describe()
+        ]
+    )
+
+
+def escaped(value: object) -> str:
+    """Make text that people posted safe and short enough for a markdown cell."""
+    text = " ".join(("" if value is None else str(value)).split())
+    cut = text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + "…"
+    return html.escape(cut, quote=False).translate(str.maketrans({c: f"\\{c}" for c in r"\`*_[]|!"}))
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """Rows of equal keys as a markdown table."""
+    if not rows:
+        return dg.MetadataValue.md("*nothing*")
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(escaped(row[name]) for name in head) + " |" for row in rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def row_counts(frame: pl.DataFrame) -> dict[str, Any]:
+    """Rows, and where the table has a fate: by status and by reason, and when the earliest pending row may go on."""
+    found: dict[str, Any] = {ROWS: dg.MetadataValue.int(frame.height)}
+    if "status" in frame.columns:
+        found[BY_STATUS] = dg.MetadataValue.json(_counts(frame, "status"))
+    if "reason" in frame.columns and frame["reason"].drop_nulls().len():
+        found[BY_REASON] = bars(_counts(frame.filter(pl.col("reason").is_not_null()), "reason"))
+    if "not_before" in frame.columns and (earliest := frame["not_before"].min()) is not None:
+        found[PENDING_UNTIL] = dg.MetadataValue.text(str(earliest))
+    return found
+
+
+def bars(counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    """Counts as a bar chart in text, largest first."""
+    top = max(counts.values(), default=0) or 1
+    rows = [
+        {"": name, "rows": count, "share": "█" * max(1, round(BAR_CHARS * count / top))}
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return markdown_table(rows)
+
+
+def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    counted = frame.group_by(column).agg(pl.len().alias("n")).sort("n", column, descending=[True, False])
+    return {row[column]: row["n"] for row in counted.iter_rows(named=True)}

@@ -1,0 +1,57 @@
+"""How the tables are partitioned, and how Dagster's keys become sets of a table's partitions.
+
+Belongs here: partition definitions and mappings that products share. Does not belong here: which asset uses which.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+
+import dagster as dg
+
+from magpie.tables import Partitions, Table
+
+CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
+
+
+def days_from(start: date) -> dg.DailyPartitionsDefinition:
+    """Days in UTC from `start` to yesterday."""
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC")
+
+
+def campaign_days_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Every campaign on every day."""
+    return dg.MultiPartitionsDefinition({"campaign": CAMPAIGNS, "day": days_from(start)})
+
+
+SAME_DAY = dg.MultiToSingleDimensionPartitionMapping("day")
+SAME_CAMPAIGN = dg.MultiToSingleDimensionPartitionMapping("campaign")
+
+
+def trailing_days(window: int) -> dg.TimeWindowPartitionMapping:
+    """The day and the `window - 1` days before it, as far as there are any."""
+    return dg.TimeWindowPartitionMapping(start_offset=1 - window, allow_nonexistent_upstream_partitions=True)
+
+
+def partitions_of(table: Table, keys: Iterable[str]) -> Partitions:
+    """Turn partition keys into partitions of `table`; keys of several dimensions carry them by name."""
+    dimensions = list(table.dimensions)
+    match dimensions:
+        case []:
+            return Partitions.whole()
+        case ["day"]:
+            return Partitions.days(date.fromisoformat(key) for key in keys)
+        case [_]:
+            return Partitions.leading(keys)
+        case [lead, _]:
+            return Partitions.of(_lead_and_day(key, lead) for key in keys)
+        case _:
+            raise ValueError(f"{table.name} has more than two dimensions")
+
+
+def _lead_and_day(key: str, lead: str) -> tuple[str, date]:
+    if isinstance(key, dg.MultiPartitionKey):
+        named = key.keys_by_dimension
+        return named[lead], date.fromisoformat(named["day"])
+    # A key that came through a tag is plain text: its parts stand in the order of the dimensions' names.
+    parts = dict(zip(sorted([lead, "day"]), key.split("|"), strict=True))
+    return parts[lead], date.fromisoformat(parts["day"])

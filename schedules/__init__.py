@@ -1,0 +1,1 @@
+"""When each product runs: jobs and their schedules."""

@@ -1,0 +1,109 @@
+"""Jobs and schedules of leads.
+
+Belongs here: which assets run together, when the crawl, the deletion sweep and the vacuum run. Does not belong here:
+what they do (`magpie/`). All schedules are off until switched on in the UI: crawling needs keys.
+"""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from magpie import maintenance
+from magpie.catalog import TABLES
+from magpie.control import Control
+from magpie.errors import UserError
+from magpie.lake import Lake
+from magpie.leads import live
+from magpie.settings import Settings
+from magpie.sources.reddit_landing import Landing
+from magpie.sources.reddit_live import RedditCredentials
+
+REDDIT_LANDING = ("reddit_archives", "bad_lines")
+REDDIT_DAYS = ("reddit_posts", "corpus_terms", "corpus_stats", "subreddit_stats")
+CAMPAIGN_WORDS = ("campaign_keywords",)
+CAMPAIGN_DAYS = ("campaign_posts", "post_embeddings", "ranked_posts", "rejections")
+
+
+def build_jobs() -> dict[str, Any]:
+    """Return the asset jobs by name; each holds the assets of one partitioning, in dependency order."""
+    layers = {
+        "reddit_landing": REDDIT_LANDING,
+        "reddit_days": REDDIT_DAYS,
+        "campaign_words": CAMPAIGN_WORDS,
+        "campaign_days": CAMPAIGN_DAYS,
+    }
+    return {name: dg.define_asset_job(name, selection=list(assets)) for name, assets in layers.items()}
+
+
+@dg.op
+def crawl_reddit(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Search Reddit for every active campaign's keywords into a new file of the live archive."""
+    try:
+        credentials = RedditCredentials.from_environment(os.environ)
+        found = asyncio.run(live.crawl_campaigns(settings, credentials, clock=lambda: datetime.now(UTC)))
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    for problem in found.problems:
+        context.log.warning(problem)
+    context.log.info(
+        f"{found.submissions} submissions, {found.comments} comments, {found.calls} calls"
+        + (f", stopped early: {found.stopped_reason}" if found.stopped_reason else "")
+    )
+
+
+@dg.op
+def sweep_deletions(
+    context: dg.OpExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    lake: dg.ResourceParam[Lake],
+    control: dg.ResourceParam[Control],
+) -> None:
+    """Ask Reddit which matched posts are gone, and record them; the sensor re-requests their days."""
+    try:
+        credentials = RedditCredentials.from_environment(os.environ)
+        fresh = asyncio.run(live.sweep(lake, control, credentials, clock=lambda: datetime.now(UTC)))
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    context.log.info(f"{fresh} newly deleted")
+
+
+@dg.op
+def vacuum_lake(
+    context: dg.OpExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    control: dg.ResourceParam[Control],
+    landing: dg.ResourceParam[Landing],
+) -> None:
+    """Drop old table versions weekly, daily while deletions wait for it; blank deleted posts in landed copies."""
+    done = maintenance.run(lake, control, landing, TABLES.values(), now=datetime.now(UTC))
+    context.log.info(done.summary)
+
+
+@dg.job(description="Search Reddit for the keywords of every active campaign; needs REDDIT_* keys.")
+def reddit_crawl() -> None:
+    crawl_reddit()
+
+
+@dg.job(description="Ask Reddit which matched posts are gone; needs REDDIT_* keys.")
+def deletion_sweep() -> None:
+    sweep_deletions()
+
+
+@dg.job(description="Remove table versions older than seven days.")
+def lake_maintenance() -> None:
+    vacuum_lake()
+
+
+OP_JOBS = (reddit_crawl, deletion_sweep, lake_maintenance)
+
+
+def build_schedules() -> list[dg.ScheduleDefinition]:
+    """Return the schedules; times are UTC."""
+    return [
+        dg.ScheduleDefinition(name="reddit_crawl_daily", job=reddit_crawl, cron_schedule="0 3 * * *"),
+        dg.ScheduleDefinition(name="deletion_sweep_daily", job=deletion_sweep, cron_schedule="30 5 * * *"),
+        dg.ScheduleDefinition(name="lake_maintenance_daily", job=lake_maintenance, cron_schedule="0 6 * * *"),
+    ]

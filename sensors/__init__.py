@@ -1,0 +1,1 @@
+"""What asks for runs when something has changed; each has a cursor, bounded work and a skip reason."""

@@ -1,0 +1,130 @@
+"""Sensors that ask for runs because input has changed: campaigns, archives, deletions.
+
+Belongs here: from what changed to run requests. Does not belong here: what has changed (`magpie/leads/changes.py`).
+They read the settings, the disk and the control database, never the network.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import CAMPAIGNS
+from magpie.control import Control
+from magpie.lake import Lake
+from magpie.leads import changes
+from magpie.leads import tables as t
+from magpie.leads.stages import CampaignRules
+from magpie.settings import Settings
+from magpie.sources.reddit_landing import Landing
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+# A tick stays short and the queue fair: what is left waits for the next one.
+RANGES_PER_TICK = 10
+
+
+def build_sensors(settings: Settings, jobs: dict[str, Any]) -> list[dg.SensorDefinition]:
+    """Return the discovery sensors."""
+    return [_campaign_sync(settings, jobs), _new_data(settings, jobs), _campaigns_after_days(settings, jobs)]
+
+
+def day_range(first: date, last: date) -> dict[str, str]:
+    """Tags of a run over a range of days."""
+    return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
+
+
+def campaign_range(campaign: str, first: date, last: date) -> dict[str, str]:
+    """Tags of a run over a range of one campaign's days."""
+    return {RANGE_START: f"{campaign}|{first}", RANGE_END: f"{campaign}|{last}"}
+
+
+def sync_campaigns(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[str], list[str]]:
+    """Make the dynamic partitions equal to the campaigns in the settings; return those added and removed."""
+    name = str(CAMPAIGNS.name)
+    there, wanted = set(instance.get_dynamic_partitions(name)), {campaign.id for campaign in settings.campaigns}
+    added, removed = sorted(wanted - there), sorted(there - wanted)
+    if added:
+        instance.add_dynamic_partitions(name, added)
+    for campaign in removed:
+        instance.delete_dynamic_partition(name, campaign)
+    return added, removed
+
+
+def _campaign_sync(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    @dg.sensor(name="campaign_sync", jobs=[jobs["campaign_words"]], minimum_interval_seconds=60)
+    def campaign_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """Follow the campaigns in the settings; a new or changed one is computed anew."""
+        added, removed = sync_campaigns(context.instance, settings)
+        seen: dict[str, str] = json.loads(context.cursor or "{}")
+        now = {c.id: CampaignRules.of(settings, c.id).config_hash for c in settings.active_campaigns()}
+        changed = sorted(name for name, digest in now.items() if seen.get(name) != digest)
+        if not changed and not removed:
+            return dg.SkipReason(f"{len(now)} active campaigns are as before; a change in magpie.yaml is seen on reload")
+        requests = [dg.RunRequest(run_key=f"{name}-{now[name]}", partition_key=name) for name in changed]
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(now, sort_keys=True))
+
+    return campaign_sync
+
+
+def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    @dg.sensor(name="new_data", jobs=[jobs["reddit_landing"], jobs["reddit_days"]], minimum_interval_seconds=60)
+    def new_data(
+        context: dg.SensorEvaluationContext,
+        landing: dg.ResourceParam[Landing],
+        lake: dg.ResourceParam[Lake],
+        control: dg.ResourceParam[Control],
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Land new archive files, then make the days anew that they or deletions touch."""
+        stale = changes.stale_files(landing)
+        if stale:
+            key = json.dumps([(name, landing.fingerprints()[name]) for name in stale])
+            return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="reddit_landing")])
+        seen = changes.after(changes.Seen.read(context.cursor), landing, lake, control.deleted())
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+        landed = [day for day in landing.days() if settings.start_day <= day <= yesterday]
+        if not seen.waiting or not landed:
+            context.update_cursor(seen.dump())
+            return dg.SkipReason("archives and deletions are as before; looking again in a minute")
+        days = changes.reach(seen.waiting, settings.start_day, landed[-1], settings.leads.bm25_corpus_days)
+        asked, left = changes.ranges(days)[:RANGES_PER_TICK], changes.ranges(days)[RANGES_PER_TICK:]
+        waiting = tuple(day for day in seen.waiting if left and day >= left[0][0])
+        rest = changes.Seen(seen.files, seen.deletions, waiting)
+        requests = [
+            dg.RunRequest(run_key=f"{first}-{last}-{seen.dump()}", job_name="reddit_days", tags=day_range(first, last))
+            for first, last in asked
+        ]
+        return dg.SensorResult(run_requests=requests, cursor=rest.dump())
+
+    return new_data
+
+
+def _campaigns_after_days(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        name="campaigns_after_days",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[jobs["reddit_days"], jobs["campaign_words"]],
+        request_job=jobs["campaign_days"],
+    )
+    def campaigns_after_days(
+        context: dg.RunStatusSensorContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """When days or a campaign's keywords are new, match and rank: those days, or that campaign's."""
+        tags = context.dagster_run.tags
+        if context.dagster_run.job_name == "reddit_days":
+            first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
+            campaigns = [campaign.id for campaign in settings.active_campaigns()]
+            spans = [(date.fromisoformat(first), date.fromisoformat(last or first))] if first else []
+        else:
+            campaigns = [name for name in [tags.get("dagster/partition")] if name]
+            days = [row["day"] for row in lake.present(t.REDDIT_POSTS)]
+            spans = [(min(days), max(days))] if days else []
+        if not spans or not campaigns:
+            yield dg.SkipReason("no days of posts yet")
+        for first_day, last_day in spans:
+            for campaign in campaigns:
+                key = f"{context.dagster_run.run_id}-{campaign}"
+                yield dg.RunRequest(run_key=key, tags=campaign_range(campaign, first_day, last_day))
+
+    return campaigns_after_days

@@ -4,9 +4,16 @@ Belongs here: everything that knows Delta Lake. Does not belong here: what the c
 the products) and when a table is written (the orchestrator).
 
 Writers never wait for each other and readers keep the snapshot they opened: a commit is a new file in the log.
+
+On S3 a commit is one conditional put (`If-None-Match: *`), which delta-rs uses by default since 1.0: no lock table is
+needed, but the store must honour it (AWS, MinIO, R2, Ceph do). An `s3://` lake takes the usual AWS_* names as storage
+options: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION (default us-east-1 beside an endpoint), AWS_ENDPOINT_URL
+for a store other than AWS (plain http:// is then allowed without AWS_ALLOW_HTTP). A part that a killed writer left
+behind is in no version; `vacuum` removes it with the rest.
 """
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +23,8 @@ from typing import Any
 
 import dataframely as dy
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, WriterProperties, write_deltalake
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Field, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from magpie.errors import UserError
@@ -31,6 +39,11 @@ REWRITE_WAIT_SECONDS = 0.5
 PARTITIONS_PER_COMMIT = 4000
 # Old versions are kept a week, so that a query that started before a vacuum can finish and a mistake be undone.
 VACUUM_RETENTION = timedelta(days=7)
+# A value of the leading dimension is a directory's name, in a URL too. An empty one would be stored as null, which no
+# later version of the table survives; anything to escape reads differently in each engine.
+PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+# Delta-rs unescapes or refuses these in a local path, and DuckDB takes them for patterns.
+UNUSABLE_IN_ROOT = frozenset("%[]{}*?\\")
 # Level 1 writes twice as fast as the default 3 and costs some 5 % of size on text.
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 
@@ -63,9 +76,27 @@ class Lake:
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     sleep: Callable[[float], None] = time.sleep
 
+    def __post_init__(self) -> None:
+        unusable = sorted(UNUSABLE_IN_ROOT & set(self.root)) if self.is_local else []
+        if unusable:
+            raise UserError(
+                f"the lake cannot be in {self.root}: its path has {' '.join(unusable)}; use another directory"
+            )
+
     @property
     def is_local(self) -> bool:
         return "://" not in self.root
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The storage options, completed by what an endpoint of one's own needs."""
+        given = dict(self.storage_options)
+        endpoint = given.get("AWS_ENDPOINT_URL", "")
+        if endpoint:
+            given.setdefault("AWS_REGION", given.get("AWS_DEFAULT_REGION", "us-east-1"))
+        if endpoint.startswith("http://"):
+            given.setdefault("AWS_ALLOW_HTTP", "true")
+        return given
 
     def uri(self, table: Table) -> str:
         return f"{self.root.rstrip('/')}/{table.name}"
@@ -73,7 +104,7 @@ class Lake:
     def open(self, table: Table) -> DeltaTable | None:
         """Return the newest snapshot, or None where the table was never written."""
         try:
-            return DeltaTable(self.uri(table), storage_options=dict(self.storage_options))
+            return DeltaTable(self.uri(table), storage_options=self.options)
         except TableNotFoundError:
             return None
 
@@ -95,7 +126,7 @@ class Lake:
                 partition_by=table.partition_columns,
                 name=table.name,
                 description=table.description,
-                storage_options=dict(self.storage_options),
+                storage_options=self.options,
             )
         except DeltaError:
             found = self.open(table)
@@ -116,8 +147,10 @@ class Lake:
 
         Raises:
             SchemaMismatch: a column is missing, unknown, of another type, null where it must not be, or a rule breaks.
+            UserError: a partition's name cannot name a directory, or the stored table has other types than declared.
         """
         checked = conform(table, frame)
+        _check_partitions(table, checked, partitions)
         commit = Commit(table.name, -1, checked.height, partitions.count)
         for chunk in partitions.chunks(PARTITIONS_PER_COMMIT):
             rows = checked if chunk is partitions else checked.filter(partition_filter(table, chunk))
@@ -127,11 +160,11 @@ class Lake:
 
     def _commit(self, table: Table, rows: pl.DataFrame, partitions: Partitions, commit_metadata: dict[str, str]) -> int:
         for attempt in range(1, REWRITE_ATTEMPTS + 1):
-            target = self._with_new_columns(table, self.ensure(table))
             try:
+                target = self._with_new_columns(table, self.ensure(table))
                 write_deltalake(
                     target,
-                    rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.arrow_schema()),
+                    _stored_form(table, rows, target),
                     mode="overwrite",
                     predicate=_predicate(table, partitions),
                     commit_properties=CommitProperties(
@@ -147,35 +180,55 @@ class Lake:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _with_new_columns(self, table: Table, stored: DeltaTable) -> DeltaTable:
-        """Add columns that the declaration has and the stored table lacks; old files read as null there."""
+        """Add columns that the declaration has and the stored table lacks; old files read as null there.
+
+        delta-rs would cast rows to the types it has stored, so any other difference is an error here.
+        """
         known = {column.name: column for column in stored.schema().fields}
-        fresh = [column for column in table.arrow_schema() if column.name not in known]
-        if fresh:
-            wanted = {c.name: c for c in Schema.from_arrow(table.arrow_schema()).fields}
-            required = [column.name for column in fresh if not column.nullable]
-            if required:
+        declared = {column.name: column for column in Schema.from_arrow(table.arrow_schema()).fields}
+        fresh = [column for name, column in declared.items() if name not in known]
+        mend = f"remove {self.uri(table)} and materialise anew"
+        for name, column in declared.items():
+            if name not in known and not column.nullable:
                 raise UserError(
-                    f"table {table.name} has the new column {required[0]}, which may not be null, but older rows "
-                    f"lack it; declare it nullable or remove {self.uri(table)} and materialise anew"
+                    f"table {table.name} has the new column {name}, which may not be null, but older rows lack it; "
+                    f"declare it nullable or {mend}"
                 )
-            stored.alter.add_columns([wanted[column.name] for column in fresh])
-            return self.ensure(table)
-        return stored
+            if name in known and known[name].type != column.type:
+                raise UserError(
+                    f"table {table.name}: column {name} is stored as {_delta_type(known[name])} but declared as "
+                    f"{_delta_type(column)}; {mend}"
+                )
+            if name in known and column.nullable and not known[name].nullable:
+                raise UserError(f"table {table.name}: column {name} may be null now, but is stored as required; {mend}")
+        for name, column in known.items():
+            if name not in declared and not column.nullable:
+                raise UserError(f"table {table.name}: the required column {name} is declared no longer; {mend}")
+        if not fresh:
+            return stored
+        stored.alter.add_columns(fresh)
+        return self.ensure(table)
 
     def files(self, table: Table, partitions: Partitions | None = None) -> list[str]:
-        """Return the data files of the newest snapshot, those of `partitions` alone if given."""
+        """Return the data files of the newest snapshot, those of `partitions` alone if given.
+
+        They are absolute paths or URLs; `lake_paths` has them relative to the table.
+        """
+        base = self.uri(table) if not self.is_local else str(Path(self.uri(table)).absolute())
+        return [f"{base}/{path}" for path in self.lake_paths(table, partitions)]
+
+    def lake_paths(self, table: Table, partitions: Partitions | None = None) -> list[str]:
+        """Return the same files as paths inside the table's directory."""
         stored = self.open(table)
         if stored is None:
             return []
-        uris = stored.file_uris()
-        if partitions is None or not partitions.groups:
-            return sorted(uris)
-        wanted = {
-            "/".join(f"{column}={value}" for column, value in zip(table.partition_columns, values, strict=True))
-            for values in partitions.values()
-        }
-        depth = len(table.partition_columns)
-        return sorted(uri for uri in uris if "/".join(uri.split("/")[-1 - depth : -1]) in wanted)
+        actions = pl.DataFrame(stored.get_add_actions(flatten=True))
+        if actions.is_empty():
+            return []
+        found = actions.select("path", **{name: pl.col(f"partition.{name}") for name in table.partition_columns})
+        if partitions is not None and table.partition_columns:
+            found = found.filter(partition_filter(table, partitions))
+        return sorted(found["path"])
 
     def read(self, table: Table, partitions: Partitions | None = None) -> pl.LazyFrame:
         """Scan `partitions` (default: all) of the newest snapshot; columns that no file has yet are null."""
@@ -185,12 +238,13 @@ class Lake:
         inside = {name: dtype for name, dtype in table.dtypes.items() if name not in table.partition_columns}
         return pl.scan_parquet(
             files,
+            glob=False,
             schema=inside,
             hive_partitioning=bool(table.partition_columns),
             hive_schema={name: table.dtypes[name] for name in table.partition_columns} or None,
             missing_columns="insert",
             extra_columns="ignore",
-            storage_options=dict(self.storage_options) or None,
+            storage_options=self.options or None,
         ).select(list(table.dtypes))
 
     def read_days(self, table: Table, first: date, last: date, lead: str | None = None) -> pl.LazyFrame:
@@ -213,12 +267,12 @@ class Lake:
         return actions.group_by(columns).agg(sums).sort(table.partition_columns).to_dicts()
 
     def vacuum(self, table: Table, *, retention: timedelta = VACUUM_RETENTION) -> int:
-        """Delete files that no version younger than `retention` needs; return how many."""
+        """Delete files that no version younger than `retention` needs, of killed writers too; return how many."""
         stored = self.open(table)
         if stored is None:
             return 0
         hours = int(retention.total_seconds() // 3600)
-        return len(stored.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False))
+        return len(stored.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True))
 
     def history(self, table: Table) -> list[dict[str, Any]]:
         """Return the commits, newest first, as delta-rs records them."""
@@ -251,9 +305,42 @@ def conform(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     return ordered
 
 
-def _clauses(table: Table, partitions: Partitions) -> list[tuple[str | None, list[date] | None]]:
-    if not partitions.groups:
+def _check_partitions(table: Table, rows: pl.DataFrame, partitions: Partitions) -> None:
+    if not table.partition_columns:
+        return
+    if not partitions.groups or frozenset() in partitions.groups.values():
         raise ValueError(f"{table.name} is partitioned: a write must name its partitions")
+    for lead in partitions.leads():
+        if not PARTITION_VALUE.fullmatch(lead):
+            raise UserError(
+                f"{table.name}: {lead[:80]!r} cannot name a partition; use letters, digits, dot, underscore and "
+                "hyphen, starting with a letter or digit"
+            )
+    outside = rows.filter(~partition_filter(table, partitions))
+    if outside.height:
+        named = ", ".join(f"{column}={outside[column][0]}" for column in table.partition_columns)
+        raise SchemaMismatch(f"{table.name}: {outside.height} rows are outside the partitions written ({named})")
+
+
+def _stored_form(table: Table, rows: pl.DataFrame, target: DeltaTable) -> pa.Table:
+    """The rows as Arrow, with nulls for columns that are stored but declared no longer."""
+    arrow = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.arrow_schema())
+    for column in pa.schema(target.schema().to_arrow()):
+        if column.name not in table.dtypes:
+            arrow = arrow.append_column(column, pa.nulls(rows.height, column.type))
+    return arrow
+
+
+def _delta_type(column: Field) -> str:
+    """Its type as Delta names it: `long`, `array`, ..."""
+    return str(column.type.type)
+
+
+def _clauses(table: Table, partitions: Partitions) -> list[tuple[str | None, list[date] | None]]:
+    by_lead, by_day = list(table.dimensions) != ["day"], "day" in table.dimensions
+    for lead, days in partitions.groups.items():
+        if (lead is not None) != by_lead or (days is not None) != by_day:
+            raise ValueError(f"{table.name} is partitioned by {table.partition_columns}, not as ({lead}, {days})")
     return [(lead, None if days is None else sorted(days)) for lead, days in sorted(partitions.groups.items(), key=str)]
 
 
@@ -265,8 +352,7 @@ def _predicate(table: Table, partitions: Partitions) -> str | None:
     for lead, days in _clauses(table, partitions):
         parts = []
         if lead is not None:
-            escaped = lead.replace("'", "''")
-            parts.append(f"{table.partition_columns[0]} = '{escaped}'")
+            parts.append(f"{table.partition_columns[0]} = '{lead}'")
         if days is not None:
             listed = ", ".join(f"'{day}'" for day in days)
             parts.append(f"{table.partition_columns[-1]} IN ({listed})")
@@ -275,13 +361,13 @@ def _predicate(table: Table, partitions: Partitions) -> str | None:
 
 
 def partition_filter(table: Table, partitions: Partitions) -> pl.Expr:
-    """The same condition for Polars."""
-    kept = pl.lit(False)
+    """The same condition for Polars; no partitions keep no row."""
+    clauses = []
     for lead, days in _clauses(table, partitions):
         inside = pl.lit(True)
         if lead is not None:
             inside = inside & (pl.col(table.partition_columns[0]) == lead)
         if days is not None:
             inside = inside & pl.col(table.partition_columns[-1]).is_in(days)
-        kept = kept | inside
-    return kept
+        clauses.append(inside)
+    return pl.any_horizontal(clauses) if clauses else pl.lit(False)

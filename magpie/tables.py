@@ -144,8 +144,8 @@ class Partitions:
         return sorted(found)
 
     def chunks(self, size: int) -> "list[Partitions]":
-        """Split into sets of at most `size` partitions (only sets with days are ever that large)."""
-        if self.count <= size:
+        """Split into sets of at most `size` partitions; sets without days stay whole (never that many)."""
+        if self.count <= size or None in self.groups.values():
             return [self]
         pairs = [(lead, day) for lead in sorted(self.groups, key=str) for day in sorted(self.groups[lead] or ())]
         return [Partitions.of(pairs[start : start + size]) for start in range(0, len(pairs), size)]

@@ -56,12 +56,14 @@ def _campaign_sync(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinit
     @dg.sensor(name="campaign_sync", jobs=[jobs["campaign_words"]], minimum_interval_seconds=60)
     def campaign_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Follow the campaigns in the settings; a new or changed one is computed anew."""
-        added, removed = sync_campaigns(context.instance, settings)
+        _, removed = sync_campaigns(context.instance, settings)
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         now = {c.id: CampaignRules.of(settings, c.id).config_hash for c in settings.active_campaigns()}
         changed = sorted(name for name, digest in now.items() if seen.get(name) != digest)
         if not changed and not removed:
-            return dg.SkipReason(f"{len(now)} active campaigns are as before; a change in magpie.yaml is seen on reload")
+            return dg.SkipReason(
+                f"{len(now)} active campaigns are as before; a change in magpie.yaml is seen on reload"
+            )
         requests = [dg.RunRequest(run_key=f"{name}-{now[name]}", partition_key=name) for name in changed]
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(now, sort_keys=True))
 

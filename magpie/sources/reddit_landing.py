@@ -159,7 +159,9 @@ class Landing:
 
     def days_of(self, source_files: Iterable[str]) -> list[date]:
         """Return the days of which these files hold posts, sorted."""
-        parts = [part for name in source_files for part in sorted((self._directory / _key(name)).glob("part-*.parquet"))]
+        parts = [
+            part for name in source_files for part in sorted((self._directory / _key(name)).glob("part-*.parquet"))
+        ]
         if not parts:
             return []
         return pl.scan_parquet(parts).select(pl.col("day").unique().sort()).collect()["day"].to_list()

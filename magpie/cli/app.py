@@ -1,0 +1,21 @@
+"""Putting the commands together.
+
+Belongs here: the list of commands and groups. Does not belong here: their bodies.
+"""
+
+import typer
+
+from magpie.cli import doctor, leads, run, sql
+
+app = typer.Typer(
+    name="magpie",
+    help="Turn public social content into leads, stock mentions, memes, articles and drafts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("ui")(run.ui)
+app.command("sql")(sql.sql)
+app.command("doctor")(doctor.doctor)
+app.add_typer(leads.app, name="leads", help="Reddit posts matched to campaigns, gated and ranked.")

@@ -1,0 +1,105 @@
+"""`magpie run` and `magpie ui`.
+
+Belongs here: progress on the terminal and the account of what was made. Does not belong here: materialising
+(`magpie/running.py` finds who does).
+"""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from magpie.catalog import TABLES
+from magpie.cli import options
+from magpie.cli.output import err, out, plain, table
+from magpie.lake import Lake
+from magpie.running import Progress as Step
+from magpie.running import RunOutcome, RunRequest, find_runner
+from magpie.settings import Settings, load_settings
+from magpie.summary import summarise, top_ranked
+
+TOP_PER_CAMPAIGN = 5
+
+
+def run(
+    product: Annotated[str | None, typer.Argument(help="leads or marts; default: everything there is.")] = None,
+    first: options.First = None,
+    last: options.Last = None,
+    campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
+    config: options.Config = None,
+) -> None:
+    """Materialise a product over a range of days; default: everything, over all days the archives hold."""
+    settings = load_settings(config)
+    request = RunRequest(product, options.day(first, "--from"), options.day(last, "--to"), tuple(campaign or ()))
+    began = time.monotonic()
+    outcome = _with_progress(settings, request)
+    for line in outcome.failures:
+        err.print(f"[red]failed[/red] {plain(line)}")
+    if outcome.failures:
+        raise typer.Exit(1)
+    _account(settings, outcome, time.monotonic() - began)
+
+
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000, config: options.Config = None) -> None:
+    """Start the Dagster UI with its daemon on loopback, over the same instance that `magpie run` writes."""
+    raise typer.Exit(find_runner().serve(load_settings(config), "127.0.0.1", port))
+
+
+def _with_progress(settings: Settings, request: RunRequest) -> RunOutcome:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("partitions"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(step: Step) -> None:
+            bar.update(task, description=step.doing, completed=step.done, total=step.total or None)
+
+        outcome = find_runner().run(settings, request, report)
+        bar.update(task, description="done" if not outcome.failures else "stopped")
+    return outcome
+
+
+def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
+    lake = Lake(settings.lake_root, settings.storage_options())
+    span = f", {outcome.first} to {outcome.last}" if outcome.first else ""
+    out.print(f"\n[bold]Made in {seconds:.1f} s[/bold]{span}\n")
+    rows = [
+        (s.table, f"{s.rows:,}", str(s.partitions), _counts(s.by_status), _counts(s.by_reason, 4))
+        for s in summarise(lake, TABLES.values())
+    ]
+    out.print(table(None, ("table", "rows", "partitions", "by status", "by reason"), rows, ("rows", "partitions")))
+    best = top_ranked(lake, TOP_PER_CAMPAIGN)
+    if best.height:
+        cells = [
+            (
+                row["campaign_id"],
+                f"{row['fused']:.3f}",
+                str(row["keyword_hits"]),
+                str(row["day"]),
+                plain(f"r/{row['subreddit']}"),
+                plain(row["eff_title"] or "(comment)", 60),
+            )
+            for row in best.iter_rows(named=True)
+        ]
+        out.print()
+        out.print(
+            table("Top ranked posts", ("campaign", "fused", "hits", "day", "where", "title"), cells, ("fused", "hits"))
+        )
+    for line in outcome.warnings:
+        out.print(f"[yellow]warning[/yellow] {plain(line)}")
+    out.print(f"\nDuckDB file  {plain(settings.warehouse)}")
+    out.print("Query        magpie sql \"SELECT * FROM ranked_posts WHERE status = 'ok' ORDER BY fused DESC LIMIT 10\"")
+    out.print("Why a post   magpie leads why CAMPAIGN FULLNAME")
+    out.print("UI           make ui   (or: magpie ui), then http://127.0.0.1:3000")
+
+
+def _counts(counts: dict[str, int], most: int = 9) -> str:
+    shown = [f"{plain(name)} {count:,}" for name, count in list(counts.items())[:most]]
+    return ", ".join(shown) + (f", and {len(counts) - most} more" if len(counts) > most else "")

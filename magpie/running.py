@@ -1,0 +1,65 @@
+"""How the command line asks for a materialisation without knowing who orchestrates it.
+
+Belongs here: what a run is asked for and what it tells meanwhile. Does not belong here: any orchestrator; one offers
+itself under the entry point group `magpie.runner`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from magpie.errors import UserError
+from magpie.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns."""
+
+    product: str | None = None
+    first: date | None = None
+    last: date | None = None
+    campaigns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One sign of life: `done` of `total` partitions, and what is being made."""
+
+    doing: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How it ended: the days made, and one line per failure."""
+
+    first: date | None
+    last: date | None
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Runner(Protocol):
+    """Makes what is asked for and returns when it is made."""
+
+    def run(self, settings: Settings, request: RunRequest, report: Callable[[Progress], None]) -> RunOutcome: ...
+
+    def serve(self, settings: Settings, host: str, port: int) -> int:
+        """Serve the UI until it is ended; return its exit code."""
+
+
+def find_runner() -> Runner:
+    """Return the installed runner.
+
+    Raises:
+        UserError: none is installed.
+    """
+    found = sorted(entry_points(group="magpie.runner"), key=lambda point: point.name)
+    if not found:
+        raise UserError("no orchestrator is installed beside magpie; run `make install` in the project's directory")
+    runner: Runner = found[0].load()()
+    return runner

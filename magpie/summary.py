@@ -1,0 +1,59 @@
+"""What the lake holds, in numbers a person can take in at a glance.
+
+Belongs here: counting over all tables. Does not belong here: printing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from magpie.lake import Lake
+from magpie.leads import tables as leads
+from magpie.tables import Table
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """Rows of one table, by status where it has one."""
+
+    table: str
+    rows: int
+    partitions: int
+    by_status: dict[str, int]
+    by_reason: dict[str, int]
+
+
+def summarise(lake: Lake, tables: Iterable[Table]) -> list[TableSummary]:
+    """Count the rows of each table."""
+    return [_summary(lake, table) for table in tables]
+
+
+def top_ranked(lake: Lake, per_campaign: int) -> pl.DataFrame:
+    """Return the best posts of each campaign with their title and how they score."""
+    ranked = lake.read(leads.RANKED_POSTS).filter(pl.col("status") == "ok")
+    titles = lake.read(leads.CAMPAIGN_POSTS).select("campaign_id", "fullname", "eff_title", "subreddit")
+    best = ranked.with_columns(
+        pl.col("fused").rank("ordinal", descending=True).over("campaign_id").alias("overall")
+    ).filter(pl.col("overall") <= per_campaign)
+    return (
+        best.join(titles, on=["campaign_id", "fullname"], how="left")
+        .sort("campaign_id", "overall")
+        .select(
+            "campaign_id", "overall", "fused", "cosine", "keyword_hits", "day", "subreddit", "eff_title", "permalink"
+        )
+        .collect()
+    )
+
+
+def _summary(lake: Lake, table: Table) -> TableSummary:
+    there = lake.present(table)
+    by_status: dict[str, int] = {}
+    by_reason: dict[str, int] = {}
+    if "reason" in table.dtypes:
+        rows = lake.read(table)
+        if "status" in table.dtypes:
+            by_status = dict(rows.group_by("status").len().sort("status").collect().iter_rows())
+        reasons = rows.filter(pl.col("reason").is_not_null()).group_by("reason").len()
+        by_reason = dict(reasons.sort("len", "reason", descending=[True, False]).collect().iter_rows())
+    return TableSummary(table.name, sum(int(row["rows"]) for row in there), len(there), by_status, by_reason)

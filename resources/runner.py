@@ -1,0 +1,195 @@
+"""`magpie run` on Dagster: materialises layer by layer in this process, into the instance that the UI shows.
+
+Belongs here: which runs, over which partitions, in which order, and telling how far they are. Does not belong here:
+what an asset does.
+
+Layers, because one run cannot mix assets of different partitionings: archive files, days, campaigns, campaign x day,
+marts.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dbt_project.prepare import prepare
+from definitions import build_definitions
+from magpie.errors import UserError
+from magpie.leads.archives import landing_of
+from magpie.running import Progress, RunOutcome, RunRequest
+from magpie.settings import Settings
+from schedules.leads import CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from sensors.discovery import campaign_range, day_range, sync_campaigns
+
+PRODUCTS = ("leads", "marts")
+INSTANCE_FILE = "dagster.yaml"
+
+
+class _Watch(logging.Handler):
+    """Turns Dagster's events into progress; each materialised partition is one step."""
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        super().__init__()
+        self.report = report
+        self.total = self.done = 0
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None:
+            return
+        if event.is_step_start:
+            self.report(Progress(event.step_key, self.done, self.total))
+        elif event.is_step_materialization:
+            self.done += 1
+            self.report(Progress(event.asset_key.path[-1], self.done, self.total))
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                self.warnings.append(f"{check.asset_key.path[-1]}: {check.check_name}: {check.description}")
+
+
+class DagsterRunner:
+    """Runs in this process; the daemon is not needed."""
+
+    def run(self, settings: Settings, request: RunRequest, report: Callable[[Progress], None]) -> RunOutcome:
+        if request.product is not None and request.product not in PRODUCTS:
+            raise UserError(f"no product {request.product!r}; products: {', '.join(PRODUCTS)}")
+        prepare_instance(settings)
+        with dg.DagsterInstance.get() as instance:
+            watch = _Watch(report)
+            failures: list[str] = []
+            first = last = None
+            if request.product in (None, "leads"):
+                first, last, failures = self._leads(settings, request, instance, watch)
+            if not failures and request.product in (None, "marts"):
+                failures = self._marts(settings, instance, watch)
+        return RunOutcome(first, last, tuple(failures), tuple(watch.warnings))
+
+    def serve(self, settings: Settings, host: str, port: int) -> int:
+        """Run `dagster dev`: webserver and daemon over both code locations."""
+        prepare_instance(settings)
+        prepare(settings)
+        workspace = Path(__file__).parent.parent / "workspace.yaml"
+        command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+        return subprocess.call(command)
+
+    def _leads(
+        self, settings: Settings, request: RunRequest, instance: dg.DagsterInstance, watch: _Watch
+    ) -> tuple[date | None, date | None, list[str]]:
+        campaigns = request.campaigns or tuple(campaign.id for campaign in settings.active_campaigns())
+        for campaign in campaigns:
+            settings.campaign(campaign)
+        sync_campaigns(instance, settings)
+        defs = _with_progress(build_definitions(settings), watch)
+        watch.total = len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns)
+        failures = _execute(defs, "reddit_landing", instance)
+        if failures:
+            return None, None, failures
+        first, last = _days(settings, request)
+        days = (last - first).days + 1
+        watch.total += days * (len(REDDIT_DAYS) + len(CAMPAIGN_DAYS) * len(campaigns))
+        failures = _execute(defs, "reddit_days", instance, tags=day_range(first, last))
+        for campaign in campaigns if not failures else ():
+            failures += _execute(defs, "campaign_words", instance, partition_key=campaign)
+            failures += _execute(defs, "campaign_days", instance, tags=campaign_range(campaign, first, last))
+        return first, last, failures
+
+    def _marts(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:
+        # Importing dbt costs seconds, so it waits until it is needed.
+        from dbt_project.assets import build_marts
+
+        watch.total += 1
+        watch.report(Progress("marts", watch.done, watch.total))
+        try:
+            failures = _failures(build_marts(settings, instance))
+        except dg.Failure as failure:
+            failures = [f"marts: {failure.description}"]
+        watch.done += 1
+        watch.report(Progress("marts", watch.done, watch.total))
+        return failures
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the Dagster home that command line and UI share; an existing DAGSTER_HOME is left as it is."""
+    if os.environ.get("DAGSTER_HOME"):
+        return
+    home = settings.dagster_home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    source = Path(__file__).parent.parent / INSTANCE_FILE
+    target = home / INSTANCE_FILE
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        shutil.copyfile(source, target)
+    os.environ["DAGSTER_HOME"] = str(home)
+
+
+def _days(settings: Settings, request: RunRequest) -> tuple[date, date]:
+    """The range asked for, else all days of the archives; within the partitions there are."""
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    landed = [day for day in landing_of(settings).days() if settings.start_day <= day <= yesterday]
+    if not landed and request.first is None:
+        raise UserError(
+            f"the archives hold no post between start_day {settings.start_day} and yesterday; "
+            "correct start_day or reddit.archives in magpie.yaml"
+        )
+    first = request.first or landed[0]
+    last = request.last or (landed[-1] if landed else first)
+    if not settings.start_day <= first <= last <= yesterday:
+        raise UserError(
+            f"--from {first} --to {last} must be in order and lie between start_day {settings.start_day} "
+            f"and yesterday, {yesterday}"
+        )
+    return first, last
+
+
+def _with_progress(defs: dg.Definitions, watch: _Watch) -> dg.Definitions:
+    def make(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("magpie.progress", logging.DEBUG)
+        logger.addHandler(watch)
+        return logger
+
+    return dg.Definitions.merge(defs, dg.Definitions(loggers={"progress": dg.LoggerDefinition(make)}))
+
+
+def _execute(defs: dg.Definitions, job: str, instance: dg.DagsterInstance, **more: Any) -> list[str]:
+    with _quiet():
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
+        )
+    return _failures(result)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """One line per failed step; what failed because of it is not repeated."""
+    lines = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            told = failure.user_failure_data.description if failure.user_failure_data else None
+            cause = failure.error
+            while cause is not None and cause.cause is not None:
+                cause = cause.cause
+            lines.append(f"{event.step_key}: {told or (cause.message.strip() if cause else 'failed')}")
+    if not result.success and not lines:
+        lines.append("the run failed before any step began; its log in the UI says why")
+    return lines
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dagster's own lines off the terminal while a progress display is there; the UI has them."""
+    logger = logging.getLogger("dagster")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,350 @@
+"""The marts, built by the real dbt over small lakes whose numbers can be counted by hand."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import polars as pl
+import pytest
+
+from dbt_project.assets import build_marts, marts_assets
+from dbt_project.build import markdown_table, warehouse_build
+from dbt_project.prepare import prepare
+from dbt_project.project import Workspace
+from dbt_project.sources import SOURCES_FILE, sources_yaml
+from magpie.catalog import TABLES
+from magpie.errors import UserError
+from magpie.lake import Lake
+from magpie.leads.gates import METADATA_GATES, SCORE_GATES, Gate, stage_of
+from magpie.leads.tables import CAMPAIGN_KEYWORDS, CAMPAIGN_POSTS, RANKED_POSTS
+from magpie.settings import Settings
+from magpie.tables import Partitions, Table
+
+MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles"}
+MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
+
+# Imported by every Python that dbt's commands start: what they look up or connect to is written down.
+WATCH_NETWORK = """
+import os, sys
+def note(*words):
+    with open(os.environ["NETWORK_WATCH"], "a") as out:
+        print(*words, file=out)
+def watch(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        note(event, args[-1] if event == "socket.connect" else args[0])
+sys.addaudithook(watch)
+note("watching", os.path.basename(sys.orig_argv[1]))
+"""
+
+
+def rows(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
+    """Rows of `table`: what a row does not give is null where it may be, else something empty."""
+    empty = {pl.String: "", pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: True, pl.List: [], pl.Date: MONDAY}
+    empty[pl.Datetime] = datetime(2026, 3, 2, tzinfo=UTC)
+    base = {n: None if c.nullable else empty[c.dtype.base_type()] for n, c in table.schema.columns().items()}
+    return pl.DataFrame([{**base, "status": "ok", "campaign_id": "crm", **row} for row in given], schema=table.dtypes)
+
+
+def log(gates: tuple[Gate, ...], **outcomes: str) -> list[dict[str, Any]]:
+    """A gate log in which every gate passes but those named, as g3="reject"."""
+    return [{"gate": g.number, "reason": g.reason, "outcome": outcomes.get(f"g{g.number}", "pass")} for g in gates]
+
+
+def matched(fullname: str, keywords: list[str], age: int | None = None, reason: str | None = None, **more: Any) -> dict:
+    outcomes = {key: more.pop(key) for key in list(more) if key.startswith("g")}
+    return {
+        "fullname": fullname,
+        "kind": "comment" if fullname.startswith("t1") else "submission",
+        "matched_keywords": keywords,
+        "observed_age_s": age,
+        "status": "rejected" if reason else "ok",
+        "reason": reason,
+        "gate_log": log(METADATA_GATES, **outcomes),
+        **more,
+    }
+
+
+def scored(fullname: str, cosine: float, fused: float, reason: str | None = None, **outcomes: str) -> dict[str, Any]:
+    return {
+        "fullname": fullname,
+        "cosine": cosine,
+        "fused": fused,
+        "embed_model": "offline-hash-1024",
+        "status": "rejected" if reason else "ok",
+        "reason": reason,
+        "gate_log": log(SCORE_GATES, **outcomes),
+    }
+
+
+def fill(lake: Lake) -> None:
+    """Nine posts: two candidates, a pending one, a tombstone, a stale score, and a rejection for each stage."""
+    posts = rows(
+        CAMPAIGN_POSTS,
+        matched("t3_a", ["crm", "lead tracking"], 10),
+        matched("t3_b", ["crm"], 20, "low_upvote_ratio", g3="reject", g5="reject"),
+        matched("t3_c", ["spreadsheet"], 30, "small_subreddit", g5="reject"),
+        matched("t3_d", ["lead tracking"], 40, g7="not_applicable"),
+        matched("t3_e", ["spreadsheet"], 50),
+        matched("t1_g", ["spreadsheet"], 60),
+        matched("t1_i", ["crm"], 70),
+        matched("t3_f", [], None, "deleted", gate_log=[]),
+        matched("t3_h", ["crm"], None, "removed", g0a="reject", day=TUESDAY),
+    )
+    days = Partitions({"crm": frozenset({MONDAY, TUESDAY})})
+    lake.write(CAMPAIGN_POSTS, posts, days)
+    pending = {**scored("t1_g", 0.0, 0.0, "cooling_down"), "status": "pending", "cosine": None, "gate_log": []}
+    scores = rows(
+        RANKED_POSTS,
+        scored("t3_a", 0.5, 0.8),
+        scored("t1_i", 0.3, 0.6),
+        scored("t3_d", 0.1, 0.1, "low_cosine", g8="reject", g11="reject"),
+        scored("t3_e", 0.2, 0.3, "low_fused", g11="reject"),
+        scored("t3_b", 0.9, 0.9),
+        pending,
+    )
+    lake.write(RANKED_POSTS, scores, days)
+    words = [{"keyword_norm": word, "kind": "include"} for word in ("crm", "lead tracking", "spreadsheet", "invoic*")]
+    keywords = rows(CAMPAIGN_KEYWORDS, *words, {"keyword_norm": "hiring", "kind": "exclude"})
+    lake.write(CAMPAIGN_KEYWORDS, keywords, Partitions.leading(["crm"]))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A home whose warehouse was built twice: over an empty lake, then over the filled one."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    result: dg.ExecuteInProcessResult
+    rows_when_empty: dict[str, int]
+    seen_by_old_session: int
+    network: set[str]
+
+    def sql(self, query: str) -> pl.DataFrame:
+        with duckdb.connect(str(self.settings.warehouse), read_only=True) as connection:
+            return connection.sql(query).pl()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    home = tmp_path_factory.mktemp("marts")
+    settings = Settings(start_day=MONDAY, home=home, root=home)
+    (home / "watch").mkdir()
+    (home / "watch" / "sitecustomize.py").write_text(WATCH_NETWORK, "utf-8")
+    network = home / "network.log"
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        patch.setenv("PYTHONPATH", str(home / "watch"))
+        patch.setenv("NETWORK_WATCH", str(network))
+        build_marts(settings, instance)
+        with duckdb.connect(str(settings.warehouse), read_only=True) as old:
+            when_empty = {mart: len(old.table(f"marts.{mart}").fetchall()) for mart in MARTS}
+            fill(Lake(settings.lake_root))
+            result = build_marts(settings, instance)
+            still = len(old.sql("FROM marts.gate_funnel").fetchall()) + len(
+                old.sql("FROM lake.ranked_posts").fetchall()
+            )
+        yield Built(settings, instance, result, when_empty, still, set(network.read_text("utf-8").splitlines()))
+
+
+def funnel(built: Built, day: date) -> dict[str, dict[str, Any]]:
+    found = built.sql(f"FROM marts.gate_funnel WHERE campaign_id = 'crm' AND day = DATE '{day}' ORDER BY position")
+    return {row["gate"]: row for row in found.to_dicts()}
+
+
+def test_the_funnel_counts_each_post_at_the_first_gate_that_rejects_it(built: Built) -> None:
+    gates = funnel(built, MONDAY)
+    reached = {gate: row["rows_in"] for gate, row in gates.items()}
+    until_ratio = dict.fromkeys(("0a", "0b", "0c", "0d", "1", "2", "3"), 7)
+    until_karma = {"4": 6, "5": 6, "6": 5, "6r": 5, "7": 5}
+    assert reached == until_ratio | until_karma | {"8": 4, "9": 3, "10": 3, "11": 3}
+    rejected = {gate: row["rejected"] for gate, row in gates.items() if row["rejected"]}
+    assert rejected == {"3": 1, "5": 1, "8": 1, "11": 1}
+    assert gates["8"]["kill_rate"] == 0.25
+
+
+def test_a_second_rejection_shows_as_would_reject_and_costs_nobody_a_place_in_the_funnel(built: Built) -> None:
+    gates = funnel(built, MONDAY)
+    assert (gates["5"]["rejected"], gates["5"]["would_reject"], gates["5"]["rows_logged"]) == (1, 2, 7)
+    assert (gates["11"]["rejected"], gates["11"]["would_reject"]) == (1, 2)
+    assert (gates["7"]["n_not_applicable"], gates["6"]["n_not_applicable"]) == (1, 0)
+
+
+def test_a_day_on_which_nothing_gets_past_the_first_gate_still_lists_all_gates(built: Built) -> None:
+    gates = funnel(built, TUESDAY)
+    assert len(gates) == 16
+    assert gates["0a"]["kill_rate"] == 1.0
+    assert (gates["11"]["rows_in"], gates["11"]["kill_rate"]) == (0, None)
+
+
+def test_the_marts_know_the_gates_that_the_rules_apply(built: Built) -> None:
+    known = built.sql("SELECT DISTINCT gate, reason, stage, position FROM marts.gate_funnel ORDER BY position")
+    gates = METADATA_GATES + SCORE_GATES
+    assert known.rows() == [(g.number, g.reason, stage_of(g.number), n) for n, g in enumerate(gates, start=1)]
+
+
+def test_metrics_count_posts_and_leave_leads_null_until_an_extraction_ran(built: Built) -> None:
+    monday, tuesday = built.sql("FROM marts.campaign_metrics ORDER BY day").to_dicts()
+    counts = ("matched", "n_submissions", "n_comments", "passed_metadata", "candidates", "leads_found")
+    assert [monday[name] for name in counts] == [7, 5, 2, 5, 2, None]
+    assert [monday["best_fused"], monday["median_fused"]] == pytest.approx([0.8, 0.7])
+    assert [monday["freshness_p50_s"], monday["freshness_p95_s"]] == pytest.approx([40, 67])
+    assert [tuesday[name] for name in counts] == [1, 1, 0, 0, 0, None]
+    assert tuesday["best_fused"] is None
+
+
+def test_every_include_keyword_is_listed_with_what_it_brings_also_if_that_is_nothing(built: Built) -> None:
+    noise = built.sql(
+        "SELECT keyword_norm, matches, candidates, candidate_rate, suggest_suspend FROM marts.keyword_noise"
+    )
+    assert set(noise.rows()) == {
+        ("crm", 4, 2, 0.5, None),
+        ("lead tracking", 2, 1, 0.5, None),
+        ("spreadsheet", 3, 0, 0.0, None),
+        ("invoic*", 0, 0, None, None),
+    }
+
+
+def test_percentiles_are_of_scored_posts_that_still_pass_gates_0_to_7(built: Built) -> None:
+    (row,) = built.sql("FROM marts.cosine_percentiles").to_dicts()
+    assert (row["campaign_id"], row["embed_model"], row["n"]) == ("crm", "offline-hash-1024", 4)
+    assert [row["cosine_p5"], row["cosine_p50"], row["cosine_p95"]] == pytest.approx([0.115, 0.25, 0.47])
+    assert row["fused_p75"] == pytest.approx(0.65)
+
+
+def test_an_empty_lake_builds_empty_marts(built: Built) -> None:
+    assert built.rows_when_empty == dict.fromkeys(MARTS, 0)
+
+
+def test_a_session_on_the_old_warehouse_keeps_its_rows_when_a_new_one_replaces_it(built: Built) -> None:
+    assert built.seen_by_old_session == 0
+    assert built.sql("FROM marts.gate_funnel").height == 32
+
+
+def test_older_clients_can_open_the_warehouse_and_nothing_is_left_beside_it(built: Built) -> None:
+    (tags,) = built.sql("SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'warehouse'").row(
+        0
+    )
+    assert tags.startswith("v1.2.0")
+    assert [path.name for path in built.settings.home.glob("warehouse*")] == ["warehouse.duckdb"]
+
+
+def test_columns_explain_themselves_in_sql(built: Built) -> None:
+    silent = "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'marts' AND comment IS NULL"
+    assert built.sql(silent).rows() == []
+
+
+def test_building_asks_the_network_for_nothing(built: Built) -> None:
+    assert "watching dbt" in built.network
+    assert {line for line in built.network if not line.startswith("watching")} == set()
+
+
+def test_each_mart_reports_its_size_a_preview_and_its_tests(built: Built) -> None:
+    made = [
+        event.step_materialization_data.materialization for event in built.result.get_asset_materialization_events()
+    ]
+    shown = {mat.asset_key.path[-1]: mat.metadata for mat in made}
+    assert set(shown) == MARTS
+    assert shown["gate_funnel"]["dagster/row_count"].value == 32
+    assert "| crm |" in str(shown["campaign_metrics"]["preview"].value)
+    checks = built.result.get_asset_check_evaluations()
+    assert "gate_funnel_conserves_rows" in {check.check_name for check in checks}
+    assert all(check.passed for check in checks)
+
+
+def test_the_lineage_of_the_marts_begins_at_the_assets_that_write_the_lake(built: Built) -> None:
+    marts = marts_assets(built.settings)
+    parents = {key.path[-1]: {dep.path[-1] for dep in marts.asset_deps[key]} for key in marts.keys}
+    assert parents == {
+        "gate_funnel": {"campaign_posts", "ranked_posts"},
+        "campaign_metrics": {"campaign_posts", "ranked_posts"},
+        "keyword_noise": {"campaign_keywords", "campaign_posts", "ranked_posts"},
+        "cosine_percentiles": {"campaign_posts", "ranked_posts"},
+    }
+    assert set.union(*parents.values()) <= set(TABLES)
+    assert {spec.group_name for spec in marts.specs} == {"marts"}
+
+
+def test_a_failing_test_of_a_mart_leaves_the_warehouse_as_it_was(built: Built) -> None:
+    """A row that says ok though a gate rejected it: the metrics and the funnel contradict each other."""
+    before = built.settings.warehouse.read_bytes()
+    contradiction = rows(CAMPAIGN_POSTS, matched("t3_z", ["crm"], g0a="reject", day=WEDNESDAY))
+    partition = Partitions({"crm": frozenset({WEDNESDAY})})
+    lake = Lake(built.settings.lake_root)
+    lake.write(CAMPAIGN_POSTS, contradiction, partition)
+    with pytest.raises(dg.Failure, match="campaign_metrics_agree_with_funnel"):
+        build_marts(built.settings, built.instance)
+    lake.write(CAMPAIGN_POSTS, CAMPAIGN_POSTS.empty(), partition)
+    assert built.settings.warehouse.read_bytes() == before
+    key = dg.AssetKey("campaign_metrics")
+    latest = built.instance.get_latest_materialization_event(key)
+    assert latest is not None
+    assert latest.run_id == built.result.run_id
+
+
+def test_the_code_location_loads_once_prepared_and_otherwise_says_what_to_run(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "magpie.yaml"
+    config.write_text("start_day: 2026-03-02\n", "utf-8")
+    monkeypatch.setenv("MAGPIE_CONFIG", str(config))
+    monkeypatch.setenv("MAGPIE_HOME", str(built.settings.home))
+    location = importlib.import_module("dbt_project.definitions")
+    dg.Definitions.validate_loadable(location.defs)
+    assert prepare(built.settings) is False
+    monkeypatch.setenv("MAGPIE_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.delitem(sys.modules, "dbt_project.definitions")
+    with pytest.raises(UserError, match=r"is missing; run `python -m dbt_project\.prepare`"):
+        importlib.import_module("dbt_project.definitions")
+
+
+def test_a_manifest_older_than_the_project_is_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.manifest.parent.mkdir(parents=True)
+    workspace.manifest.write_text(json.dumps({}), "utf-8")
+    workspace.stamp.write_text("0" * 64, "ascii")
+    with pytest.raises(UserError, match="is out of date"):
+        workspace.require_manifest()
+
+
+def test_unsaved_changes_in_the_warehouse_stop_its_replacement(tmp_path: Path) -> None:
+    """The new file must never meet the write-ahead log of the old one."""
+    settings = Settings(start_day=MONDAY, home=tmp_path, root=tmp_path)
+    with duckdb.connect(str(settings.warehouse)) as writer:
+        writer.execute("CREATE TABLE notes AS SELECT 1 AS n")
+        refused = pytest.raises(UserError, match="close the session that writes to it")
+        with refused, warehouse_build(settings, keep_marts=False):
+            raise AssertionError("unreachable: nothing may be built")
+    with duckdb.connect(str(settings.warehouse)) as reader:
+        assert reader.sql("FROM notes").fetchall() == [(1,)]
+
+
+def test_a_run_of_some_marts_keeps_the_others_and_a_run_of_all_starts_clean(tmp_path: Path) -> None:
+    settings = Settings(start_day=MONDAY, home=tmp_path, root=tmp_path)
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        connection.execute("CREATE SCHEMA marts; CREATE TABLE marts.retired AS SELECT 1 AS n")
+    tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'"
+    for keep, left in ((True, [("retired",)]), (False, [])):
+        with warehouse_build(settings, keep_marts=keep):
+            pass
+        with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+            assert connection.sql(tables).fetchall() == left
+
+
+def test_a_preview_shows_text_as_text() -> None:
+    table = markdown_table(["keyword"], [["a|b <script>\n# [x](y)"], [None], ["w" * 200]])
+    head, _, cell, null, long = table.splitlines()
+    assert head == "| keyword |"
+    assert cell == "| a&#124;b &lt;script&gt; # &#91;x&#93;(y) |"
+    assert null == "|  |"
+    assert len(long) == 64
+
+
+def test_the_sources_of_dbt_are_the_tables_of_the_catalogue() -> None:
+    written = SOURCES_FILE.read_text("utf-8")
+    assert written == sources_yaml(TABLES.values()), "run `python -m dbt_project.sources` and commit what it writes"

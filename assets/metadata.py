@@ -13,10 +13,10 @@ import polars as pl
 
 from magpie.tables import Table
 
-ROWS = "rows"
-PARTITIONS = "partitions"
-BY_STATUS = "rows_by_status"
-BY_REASON = "rows_by_reason"
+ROWS = "rows_in_run"
+PARTITIONS = "partitions_in_run"
+BY_STATUS = "rows_in_run_by_status"
+BY_REASON = "rows_in_run_by_reason"
 PENDING_UNTIL = "pending_until"
 TABLE_VERSION = "table_version"
 LAKE_URI = "lake_uri"
@@ -30,7 +30,14 @@ CELL_CHARS = 90
 # Eleven gates and a dozen reasons fit on one screen.
 BAR_CHARS = 24
 
-_TYPES = {"String": "string", "Int64": "int", "Float64": "float", "Boolean": "bool", "Date": "date"}
+_TYPES = {
+    "String": "string",
+    "Int64": "int",
+    "Float64": "float",
+    "Boolean": "bool",
+    "Date": "date",
+    "Datetime(time_unit='us', time_zone='UTC')": "timestamp (UTC)",
+}
 
 
 def column_schema(table: Table) -> dg.TableSchema:

@@ -113,6 +113,7 @@ class Settings(Strict):
     campaigns: tuple[Campaign, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
+    config_file: Path = Path(CONFIG_FILE)
     lake_url: str | None = None
     control_url: str | None = Field(default=None, repr=False)
 
@@ -211,7 +212,7 @@ def load_settings(config: Path | None = None) -> Settings:
     raw = _read_yaml(path)
     root = path.parent
     home = environment.home or Path(raw.pop("home", DEFAULT_HOME))
-    given = {**raw, "root": root, "home": home if home.is_absolute() else root / home}
+    given = {**raw, "root": root, "config_file": path, "home": home if home.is_absolute() else root / home}
     if environment.lake_url:
         given["lake_url"] = environment.lake_url
     if environment.control_url:

@@ -79,8 +79,12 @@ class DagsterRunner:
         prepare_instance(settings)
         prepare(settings)
         workspace = Path(__file__).parent.parent / "workspace.yaml"
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
-        return subprocess.call(command)
+        # `dg dev`, which Dagster recommends instead, wants a folder of definitions that this project does not have.
+        quiet = ["-W", "ignore:Function `dev_command`"]
+        command = [sys.executable, *quiet, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+        env = {**os.environ, "MAGPIE_CONFIG": str(settings.config_file), "MAGPIE_HOME": str(settings.home)}
+        # Elsewhere it would warn of the dagster.yaml that lies there but is not the one in use.
+        return subprocess.call(command, env=env, cwd=os.environ["DAGSTER_HOME"])
 
     def _leads(
         self, settings: Settings, request: RunRequest, instance: dg.DagsterInstance, watch: _Watch

@@ -100,7 +100,7 @@ def _print_replay(found: Replay) -> None:
         )
         for row in found.gates.iter_rows(named=True)
     ]
-    columns = ("gate", "reason", "threshold", "→", "rejects", "→ ", "keeps", "→  ")
+    columns = ("gate", "reason", "threshold", "new", "rejects", "new ", "keeps", "new  ")
     out.print(table(None, columns, rows, columns[2:]))
     out.print(f"\n{found.candidates_before} candidates now, [bold]{found.candidates_after}[/bold] under these settings")
     if found.not_scored:

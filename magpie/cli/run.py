@@ -92,7 +92,7 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         out.print(
             table("Top ranked posts", ("campaign", "fused", "hits", "day", "where", "title"), cells, ("fused", "hits"))
         )
-    for line in outcome.warnings:
+    for line in dict.fromkeys(outcome.warnings):
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
     out.print(f"\nDuckDB file  {plain(settings.warehouse)}")
     out.print("Query        magpie sql \"SELECT * FROM ranked_posts WHERE status = 'ok' ORDER BY fused DESC LIMIT 10\"")

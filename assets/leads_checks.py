@@ -9,7 +9,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from assets import metadata as md
-from assets.partitions import partitions_of
+from assets.partitions import campaign_days_from, partitions_of
 from magpie.lake import Lake
 from magpie.leads import quality
 from magpie.leads import tables as t
@@ -45,9 +45,10 @@ def _check(
     judge: Callable[[Lake, Partitions], quality.Finding],
 ) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=table.name, name=name, description=quality.DESCRIPTIONS[name], blocking=False)
-    def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        keys = context.partition_keys if table.dimensions else []
-        finding = judge(lake, partitions_of(table, keys))
+    def check(
+        context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+    ) -> dg.AssetCheckResult:
+        finding = judge(lake, _asked(context, table, settings))
         return dg.AssetCheckResult(
             passed=not finding.rows,
             severity=severity,
@@ -56,3 +57,13 @@ def _check(
         )
 
     return check
+
+
+def _asked(context: dg.AssetCheckExecutionContext, table: Table, settings: Settings) -> Partitions:
+    """The partitions of the run; all there are where a person asks for the check alone, which names none."""
+    if not table.dimensions:
+        return Partitions.whole()
+    if context.has_partition_key or context.has_partition_key_range:
+        return partitions_of(table, context.partition_keys)
+    every = campaign_days_from(settings.start_day)
+    return partitions_of(table, every.get_partition_keys(dynamic_partitions_store=context.instance))

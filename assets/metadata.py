@@ -5,6 +5,7 @@ what is shown.
 """
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ CONFIG_HASH = "config_hash"
 CELL_CHARS = 90
 # Eleven gates and a dozen reasons fit on one screen.
 BAR_CHARS = 24
+
+# What markdown reads as something else than itself inside a table's cell.
+MARKUP = re.compile(r"[\\`*_~\[\]|!]")
 
 _TYPES = {
     "String": "string",
@@ -59,7 +63,7 @@ def escaped(value: object) -> str:
     """Make text that people posted safe and short enough for a markdown cell."""
     text = " ".join(("" if value is None else str(value)).split())
     cut = text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + "…"
-    return html.escape(cut, quote=False).translate(str.maketrans({c: f"\\{c}" for c in r"\`*_[]|!"}))
+    return MARKUP.sub(r"\\\g<0>", html.escape(cut, quote=False))
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:

@@ -3,8 +3,8 @@
 Belongs here: partition definitions and mappings that products share. Does not belong here: which asset uses which.
 """
 
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
@@ -16,6 +16,17 @@ CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
 def days_from(start: date) -> dg.DailyPartitionsDefinition:
     """Days in UTC from `start` to yesterday."""
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC")
+
+
+def last_partition(now: datetime) -> date:
+    """The day before `now`: a day becomes a partition when it is over."""
+    return now.date() - timedelta(days=1)
+
+
+def span_of(days: Sequence[date], start: date, last: date) -> tuple[date, date] | None:
+    """First and last partition that `days`, of which only the outermost matter, span between `start` and `last`."""
+    found = (max(min(days), start), min(max(days), last)) if days else None
+    return found if found and found[0] <= found[1] else None
 
 
 def campaign_days_from(start: date) -> dg.MultiPartitionsDefinition:

@@ -6,13 +6,15 @@ Does not belong here: rows that an asset makes (`magpie/lake.py`) and the orches
 SQLite by default, Postgres by URL, one schema. One insert is one transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from magpie.errors import UserError
@@ -41,6 +43,10 @@ pending = sa.Table(
 
 # A writer waits this long for another's transaction; a transaction here takes milliseconds.
 SQLITE_BUSY_SECONDS = 30
+# One statement holds this many rows: SQLite allows 32766 parameters, and a statement's text is built in memory.
+ROWS_PER_STATEMENT = 500
+# Of concurrent first openers one creates a table and the others fail on it; their next try finds it there.
+CREATE_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -61,56 +67,62 @@ class Control:
         url: SQLAlchemy URL. `postgresql://` is read as psycopg2, the driver that dagster-postgres brings.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = SQLITE_BUSY_SECONDS) -> None:
         self._url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
+        self._busy_seconds = busy_seconds
         self._engine: sa.Engine | None = None
 
     def engine(self) -> sa.Engine:
+        """Return the open database, its tables made.
+
+        Raises:
+            UserError: it cannot be reached, opened or written, or the URL names none.
+        """
         if self._engine is None:
             self._engine = self._open()
         return self._engine
 
     def _open(self) -> sa.Engine:
-        parsed = make_url(self._url)
-        if parsed.drivername.startswith("sqlite"):
-            Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS})
-            sa.event.listen(engine, "connect", _sqlite_pragmas)
-        else:
-            engine = sa.create_engine(parsed, pool_pre_ping=True)
         try:
-            metadata.create_all(engine)
-        except sa.exc.OperationalError as error:
+            parsed = make_url(self._url)
+            if parsed.drivername.startswith("sqlite"):
+                Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+                engine = sa.create_engine(parsed, connect_args={"timeout": self._busy_seconds})
+                sa.event.listen(engine, "connect", _sqlite_pragmas)
+            else:
+                engine = sa.create_engine(parsed, pool_pre_ping=True)
+        except OSError as error:
+            raise UserError(f"cannot open the control database: {error}") from None
+        except (sa.exc.ArgumentError, ValueError, ImportError):
+            # The text of these errors may quote the URL, password and all.
             raise UserError(
-                f"cannot open the control database {parsed.render_as_string(hide_password=True)}: {error.orig}"
+                "the URL of the control database is none that can be used; write sqlite:///FILE or "
+                "postgresql://USER:PASSWORD@HOST/DATABASE"
             ) from None
+        with _as_user_error(engine):
+            _create_tables(engine)
         return engine
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        engine = self.engine()
+        with _as_user_error(engine), engine.begin() as connection:
+            yield connection
 
     def record_deletions(self, events: Iterable[tuple[str, str]], at: datetime) -> int:
         """Append (fullname, kind post|author) events not yet known; return how many were new."""
-        given = sorted(set(events))
-        with self.engine().begin() as connection:
-            names = [fullname for fullname, _ in given]
-            seen = {
-                (row.fullname, row.kind)
-                for start in range(0, len(names), 500)
-                for row in connection.execute(
-                    sa.select(deletions.c.fullname, deletions.c.kind).where(
-                        deletions.c.fullname.in_(names[start : start + 500])
-                    )
-                )
-            }
-            fresh = [event for event in given if event not in seen]
-            if fresh:
-                connection.execute(
-                    deletions.insert(),
-                    [{"fullname": name, "kind": kind, "detected_at": at} for name, kind in fresh],
-                )
-        return len(fresh)
+        given = [{"fullname": name, "kind": kind, "detected_at": at} for name, kind in sorted(set(events))]
+        fresh = 0
+        with self._transaction() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            for start in range(0, len(given), ROWS_PER_STATEMENT):
+                insert = dialect.insert(deletions).values(given[start : start + ROWS_PER_STATEMENT])
+                fresh += connection.execute(insert.on_conflict_do_nothing()).rowcount
+        return fresh
 
     def deleted(self) -> pl.DataFrame:
         """Return all deletions: fullname, kind, detected_at (UTC)."""
-        with self.engine().connect() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(
                 sa.select(deletions.c.fullname, deletions.c.kind, deletions.c.detected_at).order_by(deletions.c.id)
             ).all()
@@ -122,12 +134,15 @@ class Control:
 
     def record_pending(self, table: str, partitions: Sequence[str], found: Sequence[Pending]) -> None:
         """Replace what is known of `partitions` of `table` by `found`, in one transaction."""
-        with self.engine().begin() as connection:
-            for start in range(0, len(partitions), 500):
+        with self._transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                # Two writers of one partition would both delete and then collide on the key; SQLite has one writer.
+                connection.execute(sa.text(f"LOCK TABLE {pending.name} IN SHARE ROW EXCLUSIVE MODE"))
+            for start in range(0, len(partitions), ROWS_PER_STATEMENT):
                 connection.execute(
                     pending.delete().where(
                         pending.c.table_name == table,
-                        pending.c.partition_key.in_(list(partitions[start : start + 500])),
+                        pending.c.partition_key.in_(list(partitions[start : start + ROWS_PER_STATEMENT])),
                     )
                 )
             if found:
@@ -148,7 +163,7 @@ class Control:
     def pending(self) -> list[Pending]:
         """Return what waits, by table, partition and reason."""
         order = (pending.c.table_name, pending.c.partition_key, pending.c.reason)
-        with self.engine().connect() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(sa.select(pending).order_by(*order)).all()
         return [
             Pending(row.table_name, row.partition_key, row.reason, row.rows, row.not_before and _as_utc(row.not_before))
@@ -159,6 +174,28 @@ class Control:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+
+def _create_tables(engine: sa.Engine) -> None:
+    for attempt in range(1, CREATE_ATTEMPTS + 1):
+        try:
+            metadata.create_all(engine)
+            return
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError, sa.exc.IntegrityError) as error:
+            if attempt == CREATE_ATTEMPTS or "already exists" not in str(error.orig):
+                raise
+
+
+@contextmanager
+def _as_user_error(engine: sa.Engine) -> Iterator[None]:
+    """Away, locked, read-only, full or no database at all: one line, without the password."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
+            raise
+        shown = engine.url.set(query={}).render_as_string(hide_password=True)  # a query may hold a password too
+        raise UserError(f"cannot use the control database {shown}: {error.orig}") from None
 
 
 def _sqlite_pragmas(connection: object, _record: object) -> None:

@@ -42,8 +42,8 @@ VACUUM_RETENTION = timedelta(days=7)
 # A value of the leading dimension is a directory's name, in a URL too. An empty one would be stored as null, which no
 # later version of the table survives; anything to escape reads differently in each engine.
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-# Delta-rs unescapes or refuses these in a local path, and DuckDB takes them for patterns.
-UNUSABLE_IN_ROOT = frozenset("%[]{}*?\\")
+# Delta-rs unescapes or refuses these in a local path, DuckDB takes them for patterns and Polars for a partition.
+UNUSABLE_IN_ROOT = frozenset("%[]{}*?=\\")
 # Level 1 writes twice as fast as the default 3 and costs some 5 % of size on text.
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 
@@ -127,6 +127,9 @@ class Lake:
                 name=table.name,
                 description=table.description,
                 storage_options=self.options,
+                configuration=_configuration(table),
+                # A retry would append a second creation to the log of the writer that was first.
+                commit_properties=CommitProperties(max_commit_retries=0),
             )
         except DeltaError:
             found = self.open(table)
@@ -212,23 +215,22 @@ class Lake:
     def files(self, table: Table, partitions: Partitions | None = None) -> list[str]:
         """Return the data files of the newest snapshot, those of `partitions` alone if given.
 
-        They are absolute paths or URLs; `lake_paths` has them relative to the table.
+        They are absolute paths or URLs.
         """
         base = self.uri(table) if not self.is_local else str(Path(self.uri(table)).absolute())
-        return [f"{base}/{path}" for path in self.lake_paths(table, partitions)]
+        return [f"{base}/{path}" for path in self.data_files(table, partitions)["path"]]
 
-    def lake_paths(self, table: Table, partitions: Partitions | None = None) -> list[str]:
-        """Return the same files as paths inside the table's directory."""
+    def data_files(self, table: Table, partitions: Partitions | None = None) -> pl.DataFrame:
+        """Return the same files as `path` inside the table's directory and `bytes`, sorted by path."""
         stored = self.open(table)
-        if stored is None:
-            return []
-        actions = pl.DataFrame(stored.get_add_actions(flatten=True))
+        actions = pl.DataFrame() if stored is None else pl.DataFrame(stored.get_add_actions(flatten=True))
         if actions.is_empty():
-            return []
-        found = actions.select("path", **{name: pl.col(f"partition.{name}") for name in table.partition_columns})
+            return pl.DataFrame(schema={"path": pl.String, "bytes": pl.Int64})
+        values = {name: pl.col(f"partition.{name}") for name in table.partition_columns}
+        found = actions.select("path", pl.col("size_bytes").alias("bytes"), **values)
         if partitions is not None and table.partition_columns:
             found = found.filter(partition_filter(table, partitions))
-        return sorted(found["path"])
+        return found.select("path", "bytes").sort("path")
 
     def read(self, table: Table, partitions: Partitions | None = None) -> pl.LazyFrame:
         """Scan `partitions` (default: all) of the newest snapshot; columns that no file has yet are null."""
@@ -334,6 +336,16 @@ def _stored_form(table: Table, rows: pl.DataFrame, target: DeltaTable) -> pa.Tab
 def _delta_type(column: Field) -> str:
     """Its type as Delta names it: `long`, `array`, ..."""
     return str(column.type.type)
+
+
+def _configuration(table: Table) -> dict[str, str | None]:
+    """Keep texts out of the log's statistics: the log outlives a vacuum, and what was deleted must not."""
+    told = [
+        name
+        for name, dtype in table.dtypes.items()
+        if name not in table.partition_columns and dtype != pl.String and not dtype.is_nested()
+    ]
+    return {"delta.dataSkippingStatsColumns": ",".join(told)} if told else {"delta.dataSkippingNumIndexedCols": "0"}
 
 
 def _clauses(table: Table, partitions: Partitions) -> list[tuple[str | None, list[date] | None]]:

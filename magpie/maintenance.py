@@ -29,8 +29,10 @@ class Maintenance:
     @property
     def summary(self) -> str:
         done = f"{self.files_removed} old files removed" if self.vacuumed else "no vacuum due"
-        waits = f", the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
-        return f"{done}, {self.parts_blanked} landed parts blanked" + (waits if self.waiting_days is not None else "")
+        line = f"{done}, {self.parts_blanked} landed parts blanked"
+        if self.waiting_days is None:
+            return line
+        return f"{line}, the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
 
 
 def waiting_days(control: Control, now: datetime) -> float | None:
@@ -43,7 +45,8 @@ def waiting_days(control: Control, now: datetime) -> float | None:
 
 def run(lake: Lake, control: Control, landing: Landing, tables: Iterable[Table], *, now: datetime) -> Maintenance:
     """Blank deleted posts in the landing; vacuum if it is the weekday for it or deletions wait."""
-    blanked = landing.purge(control.deleted())
+    deleted = control.deleted()
+    blanked = landing.purge(deleted) + landing.purge_live(deleted)
     waiting = waiting_days(control, now)
     due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
     removed = sum(lake.vacuum(table) for table in tables) if due else 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from magpie.errors import UserError
 from magpie.settings import Settings
@@ -48,8 +48,8 @@ class Runner(Protocol):
 
     def run(self, settings: Settings, request: RunRequest, report: Callable[[Progress], None]) -> RunOutcome: ...
 
-    def serve(self, settings: Settings, host: str, port: int) -> int:
-        """Serve the UI until it is ended; return its exit code."""
+    def serve(self, settings: Settings, host: str, port: int) -> NoReturn:
+        """Become the process that serves the UI, until it is ended."""
 
 
 def find_runner() -> Runner:

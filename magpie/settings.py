@@ -17,7 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
-from magpie.leads.keywords import parse_keyword
+from magpie.leads.keywords import compile_keyword, parse_keyword
+from magpie.text.embedders import EMBEDDERS
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Usd = Annotated[Decimal, Field(ge=0, le=100_000, decimal_places=4)]
@@ -69,6 +70,17 @@ class Campaign(Strict):
             return [{"keyword": item} if isinstance(item, str) else item for item in value]
         return value
 
+    @field_validator("keywords")
+    @classmethod
+    def _each_once(cls, value: tuple[Keyword, ...]) -> tuple[Keyword, ...]:
+        seen: dict[str, str] = {}
+        for word in value:
+            norm = compile_keyword(word.keyword).norm
+            if norm in seen:
+                raise ValueError(f"{word.keyword!r} and {seen[norm]!r} are the same keyword; keep one of them")
+            seen[norm] = word.keyword
+        return value
+
     @model_validator(mode="after")
     def _some_include(self) -> "Campaign":
         if not any(word.kind == "include" and word.active for word in self.keywords):
@@ -83,6 +95,8 @@ class Reddit(Strict):
     max_line_mib: int = Field(default=16, ge=1, le=512)
     search_limit: int = Field(default=250, ge=1, le=1000)
     max_comments_per_submission: int = Field(default=200, ge=0, le=5000)
+    # One more call per subreddit; only the gate on min_sub_ratio reads it.
+    count_hot_posts: bool = False
 
 
 class Leads(Strict):
@@ -90,10 +104,16 @@ class Leads(Strict):
 
     embed_model: str = "offline-hash-1024"
     profile: Literal["calibrated", "reference"] = "calibrated"
-    bm25_corpus_days: int = Field(default=30, ge=1, le=30)
+    # Subreddits' activity, a mean over seven days, is counted in the same window.
+    bm25_corpus_days: int = Field(default=30, ge=7, le=30)
     gates: dict[str, Any] = {}
-    recheck_after_seconds: int = Field(default=604_800, ge=0)
-    rejection_sample: int = Field(default=20, ge=0, le=1000)
+
+    @field_validator("embed_model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in EMBEDDERS:
+            raise ValueError(f"must be one of {', '.join(sorted(EMBEDDERS))}")
+        return value
 
 
 class Caps(Strict):
@@ -128,6 +148,8 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _gates_hold(self) -> "Settings":
+        # Held against any calibration: what is wrong here is wrong whatever the model.
+        GateSettings.resolve("reference", self.leads.gates, "leads.gates.")
         for campaign in self.campaigns:
             self.gates_of(campaign.id)
         return self
@@ -148,15 +170,19 @@ class Settings(Strict):
         return (campaign for campaign in self.campaigns if campaign.status == "active")
 
     def gates_of(self, campaign_id: str, overrides: Mapping[str, Any] | None = None) -> GateSettings:
-        """Return one campaign's thresholds: the model's calibration, `leads.gates`, its own, then `overrides`."""
-        campaign = self.campaign(campaign_id)
-        given = {**self.leads.gates, **campaign.gates, **(overrides or {})}
+        """Return one campaign's thresholds: the model's calibration, `leads.gates`, its own, then `overrides`.
+
+        `missing_policy` is merged gate by gate.
+        """
+        given = _merged(self.leads.gates, self.campaign(campaign_id).gates, overrides or {})
         profile = "reference" if self.leads.profile == "reference" else self.leads.embed_model
-        return GateSettings.resolve(profile, given, f"campaigns.{campaign_id}.gates")
+        return GateSettings.resolve(profile, given, "--set " if overrides else f"campaigns.{campaign_id}.gates.")
 
     @property
     def lake_root(self) -> str:
-        return self.lake_url or str(self.home / "lake")
+        if self.lake_url is None:
+            return str(self.home / "lake")
+        return self.lake_url if "://" in self.lake_url else str(self.root / self.lake_url)
 
     @property
     def control_database(self) -> str:
@@ -191,9 +217,9 @@ class Settings(Strict):
 
 
 class Environment(BaseSettings):
-    """What only the environment may say: where things are, and addresses that may carry a password."""
+    """Where things are; it wins over the settings file, and is the place for addresses that carry a password."""
 
-    model_config = SettingsConfigDict(env_prefix="MAGPIE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="MAGPIE_", env_ignore_empty=True, extra="ignore")
 
     home: Path | None = None
     config: Path | None = None
@@ -211,16 +237,22 @@ def load_settings(config: Path | None = None) -> Settings:
     path = (config or environment.config or Path(CONFIG_FILE)).absolute()
     raw = _read_yaml(path)
     root = path.parent
-    home = environment.home or Path(raw.pop("home", DEFAULT_HOME))
-    given = {**raw, "root": root, "config_file": path, "home": home if home.is_absolute() else root / home}
+    home = environment.home or raw.get("home", DEFAULT_HOME)
+    placed = {"root": root, "config_file": path, "home": root / home if isinstance(home, str | Path) else home}
+    misplaced = sorted(raw.keys() & placed.keys() - {"home"})
+    if misplaced:
+        raise UserError(f"{path.name}: {misplaced[0]} is not a setting; it follows from where the file is")
+    given = {**raw, **placed}
     if environment.lake_url:
         given["lake_url"] = environment.lake_url
     if environment.control_url:
         given["control_url"] = environment.control_url
     try:
         return Settings.model_validate(given)
+    except UserError as error:
+        raise UserError(f"{path.name}: {error}") from None
     except ValidationError as error:
-        lines = [_one_line(path.name, raw, problem) for problem in error.errors()]
+        lines = [_one_line(path.name, raw, problem) for problem in _innermost(error.errors())]
         raise UserError("; ".join(lines)) from None
 
 
@@ -235,11 +267,33 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"the settings file {path} is not UTF-8; save it as UTF-8") from None
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
+        raise UserError(f"{path.name} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path.name} must hold keys such as start_day and campaigns, but holds {type(raw).__name__}")
     return raw
+
+
+def _yaml_problem(error: Exception) -> str:
+    """What is wrong and in which line, without quoting the line, which may hold an address with a password."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers of gate settings win; `missing_policy` is merged gate by gate."""
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    policies = [layer["missing_policy"] for layer in layers if "missing_policy" in layer]
+    if policies and all(isinstance(policy, dict) for policy in policies):
+        merged["missing_policy"] = {reason: policy[reason] for policy in policies for reason in policy}
+    return merged
+
+
+def _innermost(problems: list[Any]) -> list[Any]:
+    """Leave out what only follows from a problem further in: a list that is empty because its items are wrong."""
+    places = [problem["loc"] for problem in problems]
+    return [p for p in problems if not any(len(o) > len(p["loc"]) and o[: len(p["loc"])] == p["loc"] for o in places)]
 
 
 def _one_line(name: str, raw: Mapping[str, Any], problem: Any) -> str:

@@ -9,17 +9,19 @@ marts.
 
 import logging
 import os
+import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
+from assets.partitions import last_partition, span_of
 from dbt_project.prepare import prepare
 from definitions import build_definitions
 from magpie.errors import UserError
@@ -31,6 +33,8 @@ from sensors.discovery import campaign_range, day_range, sync_campaigns
 
 PRODUCTS = ("leads", "marts")
 INSTANCE_FILE = "dagster.yaml"
+# The project's own messages say it all; the class of any other error is half of what it tells.
+OWN_ERROR = re.compile(r"^magpie\.[\w.]+: ")
 
 
 class _Watch(logging.Handler):
@@ -74,7 +78,7 @@ class DagsterRunner:
                 failures = self._marts(settings, instance, watch)
         return RunOutcome(first, last, tuple(failures), tuple(watch.warnings))
 
-    def serve(self, settings: Settings, host: str, port: int) -> int:
+    def serve(self, settings: Settings, host: str, port: int) -> NoReturn:
         """Run `dagster dev`: webserver and daemon over both code locations."""
         prepare_instance(settings)
         prepare(settings)
@@ -83,13 +87,16 @@ class DagsterRunner:
         quiet = ["-W", "ignore:Function `dev_command`"]
         command = [sys.executable, *quiet, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
         env = {**os.environ, "MAGPIE_CONFIG": str(settings.config_file), "MAGPIE_HOME": str(settings.home)}
-        # Elsewhere it would warn of the dagster.yaml that lies there but is not the one in use.
-        return subprocess.call(command, env=env, cwd=os.environ["DAGSTER_HOME"])
+        # In the project's directory it would warn of the dagster.yaml that lies there but is not the one in use.
+        os.chdir(os.environ["DAGSTER_HOME"])
+        # In place of this process, so that a signal to it ends webserver and daemon too.
+        os.execve(sys.executable, command, env)
 
     def _leads(
         self, settings: Settings, request: RunRequest, instance: dg.DagsterInstance, watch: _Watch
     ) -> tuple[date | None, date | None, list[str]]:
-        campaigns = request.campaigns or tuple(campaign.id for campaign in settings.active_campaigns())
+        asked = request.campaigns or tuple(campaign.id for campaign in settings.active_campaigns())
+        campaigns = tuple(dict.fromkeys(asked))
         for campaign in campaigns:
             settings.campaign(campaign)
         sync_campaigns(instance, settings)
@@ -114,7 +121,7 @@ class DagsterRunner:
         watch.total += 1
         watch.report(Progress("marts", watch.done, watch.total))
         try:
-            failures = _failures(build_marts(settings, instance))
+            failures = failure_lines(build_marts(settings, instance))
         except dg.Failure as failure:
             failures = [f"marts: {failure.description}"]
         watch.done += 1
@@ -123,29 +130,40 @@ class DagsterRunner:
 
 
 def prepare_instance(settings: Settings) -> None:
-    """Make the Dagster home that command line and UI share; an existing DAGSTER_HOME is left as it is."""
-    if os.environ.get("DAGSTER_HOME"):
+    """Make the Dagster home that command line and UI share; an existing DAGSTER_HOME is left as it is.
+
+    Raises:
+        UserError: DAGSTER_HOME is no directory, or the home cannot be made.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    if given:
+        if not (Path(given).is_absolute() and Path(given).is_dir()):
+            raise UserError(f"DAGSTER_HOME {given!r} must be the absolute path of a directory; make it or unset it")
         return
     home = settings.dagster_home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
     source = Path(__file__).parent.parent / INSTANCE_FILE
     target = home / INSTANCE_FILE
-    if not target.exists() or target.read_bytes() != source.read_bytes():
-        shutil.copyfile(source, target)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise UserError(f"cannot write in {home}: {error.strerror}; name another home with MAGPIE_HOME") from None
     os.environ["DAGSTER_HOME"] = str(home)
 
 
 def _days(settings: Settings, request: RunRequest) -> tuple[date, date]:
     """The range asked for, else all days of the archives; within the partitions there are."""
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-    landed = [day for day in landing_of(settings).days() if settings.start_day <= day <= yesterday]
-    if not landed and request.first is None:
-        raise UserError(
-            f"the archives hold no post between start_day {settings.start_day} and yesterday; "
-            "correct start_day or reddit.archives in magpie.yaml"
-        )
-    first = request.first or landed[0]
-    last = request.last or (landed[-1] if landed else first)
+    yesterday = last_partition(datetime.now(UTC))
+    landed = span_of(landing_of(settings).days(), settings.start_day, yesterday)
+    if landed is None:
+        if request.first is None:
+            raise UserError(
+                f"the archives hold no post between start_day {settings.start_day} and yesterday; "
+                "correct start_day or reddit.archives in magpie.yaml"
+            )
+        landed = request.first, request.first
+    first, last = request.first or landed[0], request.last or landed[1]
     if not settings.start_day <= first <= last <= yesterday:
         raise UserError(
             f"--from {first} --to {last} must be in order and lie between start_day {settings.start_day} "
@@ -168,23 +186,27 @@ def _execute(defs: dg.Definitions, job: str, instance: dg.DagsterInstance, **mor
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
         )
-    return _failures(result)
+    return failure_lines(result)
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """One line per failed step; what failed because of it is not repeated."""
+def failure_lines(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Return one line per failed step; what failed because of it is not repeated."""
     lines = []
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
-            told = failure.user_failure_data.description if failure.user_failure_data else None
-            cause = failure.error
-            while cause is not None and cause.cause is not None:
-                cause = cause.cause
-            lines.append(f"{event.step_key}: {told or (cause.message.strip() if cause else 'failed')}")
+            told = failure.user_failure_data.description if failure.user_failure_data else _cause(failure.error)
+            lines.append(f"{event.step_key}: {' '.join((told or 'failed').split())}")
     if not result.success and not lines:
         lines.append("the run failed before any step began; its log in the UI says why")
     return lines
+
+
+def _cause(error: SerializableErrorInfo | None) -> str | None:
+    """What was raised inside Dagster's wrapping; what that rests on in turn tells less of what to do."""
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return OWN_ERROR.sub("", error.message) if error is not None else None
 
 
 @contextmanager

@@ -16,10 +16,8 @@ from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
-from magpie.leads import live
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
-from magpie.sources.reddit_live import RedditCredentials
 
 REDDIT_LANDING = ("reddit_archives", "bad_lines")
 REDDIT_DAYS = ("reddit_posts", "corpus_terms", "corpus_stats", "subreddit_stats")
@@ -41,6 +39,10 @@ def build_jobs() -> dict[str, Any]:
 @dg.op
 def crawl_reddit(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Search Reddit for every active campaign's keywords into a new file of the live archive."""
+    # The client takes a tenth of the code location's load time, and most processes never crawl.
+    from magpie.leads import live
+    from magpie.sources.reddit_live import RedditCredentials
+
     try:
         credentials = RedditCredentials.from_environment(os.environ)
         found = asyncio.run(live.crawl_campaigns(settings, credentials, clock=lambda: datetime.now(UTC)))
@@ -62,6 +64,9 @@ def sweep_deletions(
     control: dg.ResourceParam[Control],
 ) -> None:
     """Ask Reddit which matched posts are gone, and record them; the sensor re-requests their days."""
+    from magpie.leads import live
+    from magpie.sources.reddit_live import RedditCredentials
+
     try:
         credentials = RedditCredentials.from_environment(os.environ)
         fresh = asyncio.run(live.sweep(lake, control, credentials, clock=lambda: datetime.now(UTC)))

@@ -4,6 +4,7 @@ Belongs here: from what changed to run requests. Does not belong here: what has 
 They read the settings, the disk and the control database, never the network.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -11,11 +12,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS
+from assets.partitions import CAMPAIGNS, last_partition, span_of
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads import changes
 from magpie.leads import tables as t
+from magpie.leads.campaign_posts import LOOKBACK_DAYS
 from magpie.leads.stages import CampaignRules
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
@@ -57,20 +59,29 @@ def _campaign_sync(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinit
     def campaign_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Follow the campaigns in the settings; a new or changed one is computed anew."""
         _, removed = sync_campaigns(context.instance, settings)
-        seen: dict[str, str] = json.loads(context.cursor or "{}")
+        cursor = json.loads(context.cursor or '{"ticks": 0, "seen": {}}')
+        seen, ticks = cursor["seen"], cursor["ticks"] + 1
         now = {c.id: CampaignRules.of(settings, c.id).config_hash for c in settings.active_campaigns()}
         changed = sorted(name for name, digest in now.items() if seen.get(name) != digest)
         if not changed and not removed:
             return dg.SkipReason(
                 f"{len(now)} active campaigns are as before; a change in magpie.yaml is seen on reload"
             )
-        requests = [dg.RunRequest(run_key=f"{name}-{now[name]}", partition_key=name) for name in changed]
-        return dg.SensorResult(run_requests=requests, cursor=json.dumps(now, sort_keys=True))
+        # The tick is in the key: a campaign changed back to what it was before has to be computed again.
+        requests = [dg.RunRequest(run_key=f"{name}-{now[name]}-{ticks}", partition_key=name) for name in changed]
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else f"removed {', '.join(removed)}; a change is seen on reload",
+            cursor=json.dumps({"ticks": ticks, "seen": now}, sort_keys=True),
+        )
 
     return campaign_sync
 
 
 def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    # A post bears on the corpus of later days, and on what later comments inherit and later copies duplicate.
+    window = max(settings.leads.bm25_corpus_days, LOOKBACK_DAYS)
+
     @dg.sensor(name="new_data", jobs=[jobs["reddit_landing"], jobs["reddit_days"]], minimum_interval_seconds=60)
     def new_data(
         context: dg.SensorEvaluationContext,
@@ -81,20 +92,23 @@ def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
         """Land new archive files, then make the days anew that they or deletions touch."""
         stale = changes.stale_files(landing)
         if stale:
-            key = json.dumps([(name, landing.fingerprints()[name]) for name in stale])
+            prints = landing.fingerprints()
+            key = _digest(json.dumps([(name, prints.get(name)) for name in stale]))
             return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="reddit_landing")])
         seen = changes.after(changes.Seen.read(context.cursor), landing, lake, control.deleted())
-        yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-        landed = [day for day in landing.days() if settings.start_day <= day <= yesterday]
-        if not seen.waiting or not landed:
-            context.update_cursor(seen.dump())
-            return dg.SkipReason("archives and deletions are as before; looking again in a minute")
-        days = changes.reach(seen.waiting, settings.start_day, landed[-1], settings.leads.bm25_corpus_days)
+        last_day = last_partition(datetime.now(UTC))
+        span = span_of(landing.days(), settings.start_day, last_day)
+        days = changes.reach(seen.waiting, *span, window) if span else []
         asked, left = changes.ranges(days)[:RANGES_PER_TICK], changes.ranges(days)[RANGES_PER_TICK:]
-        waiting = tuple(day for day in seen.waiting if left and day >= left[0][0])
-        rest = changes.Seen(seen.files, seen.deletions, waiting)
+        next_day = left[0][0] if left else last_day + timedelta(days=1)
+        rest = changes.Seen(seen.files, seen.deletions, tuple(day for day in seen.waiting if day >= next_day))
+        if not asked:
+            over = f"; {len(rest.waiting)} days wait until they are over" if rest.waiting else ""
+            context.update_cursor(rest.dump())
+            return dg.SkipReason(f"archives and deletions are as before; looking again in a minute{over}")
+        state = _digest(seen.dump())
         requests = [
-            dg.RunRequest(run_key=f"{first}-{last}-{seen.dump()}", job_name="reddit_days", tags=day_range(first, last))
+            dg.RunRequest(run_key=f"{first}-{last}-{state}", job_name="reddit_days", tags=day_range(first, last))
             for first, last in asked
         ]
         return dg.SensorResult(run_requests=requests, cursor=rest.dump())
@@ -123,10 +137,15 @@ def _campaigns_after_days(settings: Settings, jobs: dict[str, Any]) -> dg.Sensor
             days = [row["day"] for row in lake.present(t.REDDIT_POSTS)]
             spans = [(min(days), max(days))] if days else []
         if not spans or not campaigns:
-            yield dg.SkipReason("no days of posts yet")
+            yield dg.SkipReason("no active campaign or no days of posts yet; looking again after the next such run")
         for first_day, last_day in spans:
             for campaign in campaigns:
                 key = f"{context.dagster_run.run_id}-{campaign}"
                 yield dg.RunRequest(run_key=key, tags=campaign_range(campaign, first_day, last_day))
 
     return campaigns_after_days
+
+
+def _digest(text: str) -> str:
+    """A run key of bounded length: run keys are tags."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

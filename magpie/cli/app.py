@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("ui")(run.ui)
-app.command("sql")(sql.sql)
+# A query may begin with a comment, which looks like an option.
+app.command("sql", context_settings={"ignore_unknown_options": True})(sql.sql)
 app.command("doctor")(doctor.doctor)
 app.add_typer(leads.app, name="leads", help="Reddit posts matched to campaigns, gated and ranked.")

@@ -78,7 +78,10 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
         if not equals or not name.strip() or not value.strip():
             raise UserError(f"--set {pair!r} is not NAME=VALUE; for example --set min_fused=0.4")
         outer, dot, inner = name.strip().partition(".")
-        parsed = yaml.safe_load(value)
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {pair!r}: the value is not valid YAML; quote it") from None
         if dot:
             found.setdefault(outer, {})[inner] = parsed
         else:
@@ -122,7 +125,7 @@ def _print_story(story: Story) -> None:
         ("from", f"{post['source']} {post['source_file']}"),
         ("content", post["content_state"]),
     ]
-    if story.matched:
+    if story.matched and story.matched["match_kind"]:
         facts.append(("matched", f"{story.matched['match_kind']}: {', '.join(story.matched['matched_keywords'])}"))
     if story.ranked:
         r = story.ranked

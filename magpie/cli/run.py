@@ -43,7 +43,7 @@ def run(
 
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000, config: options.Config = None) -> None:
     """Start the Dagster UI with its daemon on loopback, over the same instance that `magpie run` writes."""
-    raise typer.Exit(find_runner().serve(load_settings(config), "127.0.0.1", port))
+    find_runner().serve(load_settings(config), "127.0.0.1", port)
 
 
 def _with_progress(settings: Settings, request: RunRequest) -> RunOutcome:
@@ -55,11 +55,17 @@ def _with_progress(settings: Settings, request: RunRequest) -> RunOutcome:
         TextColumn("partitions"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+    latest = ""
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
 
         def report(step: Step) -> None:
+            nonlocal latest
             bar.update(task, description=step.doing, completed=step.done, total=step.total or None)
+            if not err.is_terminal and step.doing != latest:
+                # A log file wants a line per step, not a bar redrawn.
+                err.print(f"{step.done:>7} of {step.total} partitions  {plain(step.doing)}")
+            latest = step.doing
 
         outcome = find_runner().run(settings, request, report)
         bar.update(task, description="done" if not outcome.failures else "stopped")
@@ -94,7 +100,8 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         )
     for line in dict.fromkeys(outcome.warnings):
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
-    out.print(f"\nDuckDB file  {plain(settings.warehouse)}")
+    if settings.warehouse.exists():
+        out.print(f"\nDuckDB file  {plain(settings.warehouse)}")
     out.print("Query        magpie sql \"SELECT * FROM ranked_posts WHERE status = 'ok' ORDER BY fused DESC LIMIT 10\"")
     out.print("Why a post   magpie leads why CAMPAIGN FULLNAME")
     out.print("UI           make ui   (or: magpie ui), then http://127.0.0.1:3000")

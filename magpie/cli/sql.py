@@ -3,6 +3,7 @@
 Belongs here: the formats of the answer. Does not belong here: views (`magpie/warehouse.py`).
 """
 
+import json
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -45,13 +46,12 @@ def sql(
         answer = connection.sql(query)
         frame = pl.DataFrame() if answer is None else answer.pl()
     except duckdb.Error as error:
-        raise UserError(f"the query failed: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the query failed: {_told(error)}") from None
     finally:
         connection.close()
     match format:
         case Format.csv:
-            nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-            sys.stdout.write(frame.with_columns(pl.col(nested).map_elements(str, pl.String)).write_csv())
+            sys.stdout.write(_flat(frame).write_csv())
         case Format.json:
             sys.stdout.write(frame.write_ndjson())
         case Format.table:
@@ -60,3 +60,19 @@ def sql(
             out.print(table(None, frame.columns, rows, numbers))
             more = f", the first {SHOWN_ROWS} shown; -f csv gives all" if frame.height > SHOWN_ROWS else ""
             out.print(f"[dim]{frame.height:,} rows{more}[/dim]")
+
+
+def _told(error: duckdb.Error) -> str:
+    """The line that says what is wrong: the first, or the last where DuckDB passes a Python traceback on."""
+    lines = str(error).strip().splitlines() or ["unknown error"]
+    return lines[-1] if "Traceback" in lines[0] else lines[0]
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Write lists and structs as JSON, which a CSV cell can hold."""
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    cells = {
+        name: [None if cell is None else json.dumps(cell, default=str) for cell in frame[name].to_list()]
+        for name in nested
+    }
+    return frame.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in cells.items())

@@ -61,25 +61,28 @@ class GateSettings(BaseModel):
     def resolve(cls, profile: str, given: Mapping[str, Any], where: str) -> "GateSettings":
         """Return the calibration of `profile` (an embedding model, or `reference`) under the values given.
 
+        `where` comes before the name of a setting in an error: `leads.gates.`, `--set `.
+
         Raises:
             UserError: the model has no calibration and the values given do not replace it, or a value is wrong.
         """
         row = calibrations().get(profile)
         calibrated = ("w_cos", "cosine_threshold", "keyword_alt_cosine", "min_fused")
         if row is None and not all(name in given for name in calibrated):
+            models = ", ".join(sorted(calibrations().keys() - {"reference"}))
             raise UserError(
-                f"embed_model {profile!r} has no calibrated thresholds; choose one of "
-                f"{', '.join(sorted(calibrations()))}, or set {', '.join(calibrated)} in {where} from the percentiles "
-                "that the mart cosine_percentiles shows"
+                f"embed_model {profile!r} has no calibrated thresholds; choose one of {models}, or set "
+                f"{', '.join(where + name for name in calibrated)} from the percentiles that the mart "
+                "cosine_percentiles shows"
             )
         try:
             return cls.model_validate({**(row or {}), **given})
         except ValidationError as error:
             problem = error.errors()[0]
-            key = ".".join(str(part) for part in problem["loc"])
+            key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
             if problem["type"] == "extra_forbidden":
-                raise UserError(f"{where}.{key} is not a gate setting; known: {', '.join(cls.model_fields)}") from None
-            raise UserError(f"{where}.{key} = {problem['input']!r}: {problem['msg']}") from None
+                raise UserError(f"{where}{key} is not a gate setting; known: {', '.join(cls.model_fields)}") from None
+            raise UserError(f"{where}{key} = {problem['input']!r}: {problem['msg']}") from None
 
     @property
     def max_age_days(self) -> float:

@@ -40,19 +40,21 @@ def campaign_posts(
     days: Sequence[date],
     posts: pl.LazyFrame,
     subreddits: pl.LazyFrame,
-    tombstones: pl.DataFrame | None = None,
+    stored: pl.DataFrame | None = None,
+    deleted: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Match and gate the posts of `days`.
 
     Args:
         posts: reddit_posts of [first day - 29, last day].
         subreddits: subreddit_stats of `days`.
-        tombstones: earlier rows (columns of `campaign_posts`) of posts deleted since; they stay, blanked.
+        stored: rows made earlier; those of posts deleted since stay as tombstones.
+        deleted: fullnames of posts deleted on Reddit. A live search that once returned one still matches it.
 
     Returns:
         One row per match, and per tombstone, in the columns of `campaign_posts`.
     """
-    found = matches(rules.keywords, posts.filter(pl.col("day").is_in(sorted(days))))
+    found = _once(matches(rules.keywords, posts.filter(pl.col("day").is_in(sorted(days)))), "fullname")
     facts = found.pipe(_inherit, posts).pipe(_with_subreddit_facts, subreddits)
     facts = facts.join(_duplicates(rules, days, posts, facts), on="fullname", how="left", maintain_order="left")
     facts = facts.with_columns(
@@ -68,10 +70,12 @@ def campaign_posts(
         pl.lit(None, pl.Datetime("us", "UTC")).alias("not_before"),
     )
     made = CAMPAIGN_POSTS.shaped(rows)
-    if tombstones is None or tombstones.is_empty():
+    if not deleted:
         return made
-    gone = blanked(tombstones).join(made, on="fullname", how="anti")
-    return pl.concat([made, gone.select(made.columns)])
+    gone = pl.col("fullname").is_in(list(deleted))
+    earlier = CAMPAIGN_POSTS.empty() if stored is None else stored.filter(gone).join(made, on="fullname", how="anti")
+    tombstones = blanked(pl.concat([made.filter(gone), earlier]))
+    return pl.concat([made.filter(~gone), tombstones.select(made.columns)])
 
 
 def blanked(rows: pl.DataFrame) -> pl.DataFrame:
@@ -92,6 +96,11 @@ def blanked(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _once(rows: pl.DataFrame, name: str, day: str = "day") -> pl.DataFrame:
+    """Keep the earliest row of a fullname: a broken dump may hold one post with two creation days."""
+    return rows.sort(day, name).unique(name, keep="first", maintain_order=True)
+
+
 def _inherit(found: pl.DataFrame, posts: pl.LazyFrame) -> pl.DataFrame:
     """Give comments title, over_18 and subscribers of their submission, where it lies in the window."""
     wanted = found["link_fullname"].drop_nulls().unique().to_list()
@@ -105,6 +114,7 @@ def _inherit(found: pl.DataFrame, posts: pl.LazyFrame) -> pl.DataFrame:
             parent_subscribers="sub_subscribers",
         )
         .collect()
+        .pipe(_once, "link_fullname", "parent_day")
     )
     joined = found.join(parents, on="link_fullname", how="left", maintain_order="left")
     comment = pl.col("kind") == "comment"
@@ -149,11 +159,15 @@ def _duplicates(rules: MatchRules, days: Sequence[date], posts: pl.LazyFrame, fo
         & pl.col("text_hash").is_in(hashes)
     )
     pool = pl.concat([found.filter(copied).select(columns), matches(rules.keywords, earlier).select(columns)])
-    before = pool.sort("created_utc", "fullname").with_columns(
-        pl.col("fullname").shift(1).over("text_hash").alias("duplicate_of"),
-        (pl.col("created_utc") - pl.col("created_utc").shift(1).over("text_hash"))
-        .dt.total_seconds()
-        .alias("duplicate_after_s"),
+    before = (
+        pool.sort("created_utc", "fullname")
+        .unique("fullname", keep="first", maintain_order=True)
+        .with_columns(
+            pl.col("fullname").shift(1).over("text_hash").alias("duplicate_of"),
+            (pl.col("created_utc") - pl.col("created_utc").shift(1).over("text_hash"))
+            .dt.total_seconds()
+            .alias("duplicate_after_s"),
+        )
     )
     near = pl.col("duplicate_after_s") < LONGEST_DEDUP_SECONDS
     return before.filter(near).select("fullname", "duplicate_of", "duplicate_after_s")

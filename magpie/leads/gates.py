@@ -39,6 +39,7 @@ class Gate:
         rejects: how the observed value must stand to the threshold to be rejected.
         needs_value: a missing observed value makes the gate not applicable; otherwise it passes.
         needs_maturity: not applicable to snapshots taken within `immature_seconds` of creation.
+        off_at: the threshold that switches the gate off; then not even a missing value is rejected.
     """
 
     number: str
@@ -47,6 +48,7 @@ class Gate:
     rejects: str
     needs_value: bool = True
     needs_maturity: bool = False
+    off_at: float | None = None
 
     @property
     def observed(self) -> str:
@@ -76,10 +78,10 @@ METADATA_GATES = (
     Gate("1", "duplicate", "dedup_ttl_seconds", "below", needs_value=False),
     Gate("2", "too_old", "max_post_age_months", "above"),
     Gate("3", "low_upvote_ratio", "min_upvote_ratio", "below", needs_maturity=True),
-    Gate("4", "nsfw", "skip_nsfw", "above"),
+    Gate("4", "nsfw", "skip_nsfw", "above", off_at=1.0),
     Gate("5", "small_subreddit", "min_sub_subscribers", "below"),
-    Gate("6", "low_activity", "min_sub_ratio", "below"),
-    Gate("6r", "low_activity", "min_posts_per_1k_subs_day", "below"),
+    Gate("6", "low_activity", "min_sub_ratio", "below", off_at=0.0),
+    Gate("6r", "low_activity", "min_posts_per_1k_subs_day", "below", off_at=0.0),
     Gate("7", "low_karma", "min_author_karma", "below"),
 )
 SCORE_GATES = (
@@ -153,7 +155,7 @@ def _outcome(gate: Gate, settings: GateSettings) -> pl.Expr:
     missing = "pass"
     if gate.needs_value:
         policy = settings.missing_policy.get(gate.reason, "skip")  # type: ignore[call-overload]
-        missing = "reject" if policy == "reject" else "not_applicable"
+        missing = "reject" if policy == "reject" and bound != gate.off_at else "not_applicable"
     outcome = (
         pl.when(observed.is_null())
         .then(pl.lit(missing))

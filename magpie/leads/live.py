@@ -46,6 +46,7 @@ async def crawl_campaigns(
     limits = CrawlLimits(
         search_limit=settings.reddit.search_limit,
         max_comments_per_submission=settings.reddit.max_comments_per_submission,
+        hot_posts=settings.reddit.count_hot_posts,
     )
     return await crawl(
         queries(settings),

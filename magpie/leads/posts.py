@@ -26,17 +26,28 @@ def reddit_posts(landed: pl.LazyFrame, deleted: pl.DataFrame) -> pl.DataFrame:
         landed: rows of the landing, with source_file; the same fullname may occur many times.
         deleted: deletion events (fullname, kind); those posts stay as tombstones.
     """
-    newest = (
-        landed.sort("fullname", "retrieved_at", "num_comments", "score", "source_file", "line_no", nulls_last=False)
-        .unique("fullname", keep="last", maintain_order=True)
-        .drop("line_no")
-    )
-    queries = landed.select("fullname", "matched_queries").filter(pl.col("matched_queries").list.len() > 0)
-    merged = queries.explode("matched_queries").group_by("fullname").agg(pl.col("matched_queries").unique().sort())
-    rows = newest.drop("matched_queries").join(merged, on="fullname", how="left")
-    posts = blank_deleted(rows.with_columns(pl.col("matched_queries").fill_null([])), deleted).collect()
+    rows = landed.collect()
+    posts = blank_deleted(_with_all_queries(rows, _newest(rows)).lazy(), deleted).collect()
+    del rows
     slices = [with_normal_forms(part) for part in posts.iter_slices(ROWS_PER_SLICE)] or [with_normal_forms(posts)]
     return REDDIT_POSTS.shaped(pl.concat(slices))
+
+
+def _newest(rows: pl.DataFrame) -> pl.DataFrame:
+    """The snapshot of each fullname that counts; only what decides is sorted, not the texts."""
+    if rows["fullname"].n_unique() == rows.height:
+        return rows
+    order = ("fullname", "retrieved_at", "num_comments", "score", "source_file", "line_no")
+    deciding = rows.select(order).with_row_index("row").sort(order, nulls_last=False)
+    return rows[deciding.unique("fullname", keep="last", maintain_order=True)["row"].sort()]
+
+
+def _with_all_queries(rows: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
+    """Give each post the searches that returned any of its snapshots."""
+    searched = rows.lazy().select("fullname", "matched_queries").filter(pl.col("matched_queries").list.len() > 0)
+    merged = searched.explode("matched_queries").group_by("fullname").agg(pl.col("matched_queries").unique().sort())
+    joined = newest.drop("matched_queries").join(merged.collect(), on="fullname", how="left")
+    return joined.with_columns(pl.col("matched_queries").fill_null([]))
 
 
 def post_text() -> pl.Expr:

@@ -13,6 +13,7 @@ import polars as pl
 
 from magpie.lake import Lake
 from magpie.leads import tables as t
+from magpie.leads.gates import METADATA_GATES, SCORE_GATES
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
@@ -35,7 +36,7 @@ DESCRIPTIONS = {
     "dead_gates": "Every gate can reject under the thresholds of each campaign.",
     "one_embed_model": "A partition is scored by one embedding model.",
     "every_survivor_is_ranked": "Every post that passed gates 0-7 has a row in ranked_posts.",
-    "gates_apply": "No gate is without a value for more than 80 % of the rows.",
+    "gates_apply": "No gate that is on is without a value for more than 80 % of the rows.",
     "kill_rates": "No gate's share of rejections strays from the median of the last seven days.",
     "row_conservation": "Every matched post is either in rejections or goes on.",
     "unique_across_days": "A post has one partition per campaign.",
@@ -144,11 +145,17 @@ def unique_across_days(lake: Lake, partitions: Partitions) -> Finding:
 
 
 def gates_apply(table: Table) -> Callable[[Lake, Partitions], Finding]:
-    """Gates that were not applicable to most rows."""
+    """Gates that are on and were not applicable to most rows."""
+    off = pl.any_horizontal(
+        (pl.col("gate") == gate.number) & (pl.col("threshold") == gate.off_at)
+        for gate in (*METADATA_GATES, *SCORE_GATES)
+        if gate.off_at is not None
+    )
 
     def judge(lake: Lake, partitions: Partitions) -> Finding:
         mute = (
             _log(lake.read(table, partitions))
+            .filter(~off)
             .group_by("campaign_id", "gate", "reason")
             .agg(pl.len().alias("rows"), (pl.col("outcome") == "not_applicable").mean().alias("not_applicable"))
             .filter(pl.col("not_applicable") > NOT_APPLICABLE_SHARE)

@@ -152,7 +152,7 @@ def ranked_posts(
 def corpus_facts(corpus: pl.DataFrame, terms: pl.LazyFrame, query: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
     """Return per day corpus_n, corpus_avglen, `df_<n>` per query term, and a hash of all that BM25 depends on."""
     window = int(corpus["window_days"][0]) if corpus.height else 1
-    counts = document_frequencies(terms, query, days, window) if days else pl.DataFrame(schema={"day": pl.Date})
+    counts = document_frequencies(terms, query, days, window)
     joined = corpus.filter(pl.col("day").is_in(list(days))).join(counts, on="day", how="left", maintain_order="left")
     digests = [
         hashlib.sha256(

@@ -11,6 +11,10 @@ import polars as pl
 from magpie.leads.gates import stage_of
 from magpie.leads.tables import REJECTIONS
 
+# What a spreadsheet may run. A leading minus is harmless in a number alone: "-2+3+cmd|..." is a formula too.
+FORMULA = r"^[=+@\t\r\n]|^-"
+NUMBER = r"^-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?$"
+
 COLUMNS = ("campaign_id", "day", "fullname", "gate", "reason", "observed", "threshold", "config_hash", "created_utc")
 
 
@@ -25,7 +29,7 @@ def rejections(matched: pl.LazyFrame, ranked: pl.LazyFrame) -> pl.DataFrame:
     return rows.with_columns(stage.alias("stage")).select(list(REJECTIONS.dtypes))
 
 
-def export_csv(rows: pl.DataFrame, partitions: Iterable[tuple[str, str]], directory: Path) -> list[Path]:
+def export_csv(rows: pl.DataFrame, partitions: Iterable[tuple[str, ...]], directory: Path) -> list[Path]:
     """Write `<directory>/<campaign>/<day>.csv` for each partition, sorted by fullname, replacing the old file.
 
     Cells that a spreadsheet would run as a formula are prefixed with an apostrophe: they hold what people posted.
@@ -37,7 +41,8 @@ def export_csv(rows: pl.DataFrame, partitions: Iterable[tuple[str, str]], direct
         target.parent.mkdir(parents=True, exist_ok=True)
         waiting = target.with_suffix(".csv.tmp")
         texts = pl.col(pl.String)
-        safe = pl.when(texts.str.contains(r"^[=+@\t\r]|^-[^0-9]")).then("'" + texts).otherwise(texts)
+        runs = texts.str.contains(FORMULA) & ~texts.str.contains(NUMBER)
+        safe = pl.when(runs).then("'" + texts).otherwise(texts)
         chosen.sort("fullname").with_columns(safe.name.keep()).write_csv(waiting)
         waiting.replace(target)
         written.append(target)

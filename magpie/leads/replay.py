@@ -23,7 +23,7 @@ from magpie.settings import Settings
 from magpie.tables import Partitions
 from magpie.text.embedders import embedder_named
 
-# These change what a post scores, not only what the score is held against.
+# These change BM25, which is stored as one number; a post is scored again on its stored vector.
 SCORING_SETTINGS = ("k1", "b", "bm25_idf_floor")
 DECISION = ("status", "reason", "gate", "observed", "threshold", "gate_log")
 
@@ -69,14 +69,20 @@ def replay(
         wanted = wanted & (pl.col("day") <= last)
     matched = lake.read(t.CAMPAIGN_POSTS).filter(wanted).collect()
     stored = lake.read(t.RANKED_POSTS).filter(wanted).collect()
-    _refuse_stale(matched, before)
+    _refuse_stale(matched, stored, before)
     judged = _redecide(logged_facts(matched, METADATA_GATES), METADATA_GATES, after)
     passed = judged.filter(pl.col("status") == "ok")
-    known, unknown = _scored_and_not(passed, stored, overrides)
-    free = embedder_named(settings.leads.embed_model).provider == "offline"
-    scores = [_rescored(known, stored, after)]
+    on = ["day", "fullname"]
+    known, unknown = passed.join(stored, on=on, how="semi"), passed.join(stored, on=on, how="anti")
+    embedder = embedder_named(settings.leads.embed_model)
+    free = embedder.provider == "offline"
+    if known.height and any(name in overrides for name in SCORING_SETTINGS):
+        scores = [_score_now(lake, after, known, lake.read(t.POST_EMBEDDINGS).filter(wanted))]
+    else:
+        scores = [_rescored(known, stored, after)]
     if unknown.height and free:
-        scores.append(_score_now(lake, settings, after, unknown))
+        posts = lake.read(t.REDDIT_POSTS, Partitions.days(unknown["day"].unique()))
+        scores.append(_score_now(lake, after, unknown, ranking.post_embeddings(unknown, posts, embedder).lazy()))
     ranked = ranking.with_rank(pl.concat(scores))
     rows = _fates(judged, ranked, unknown if not free else unknown.clear())
     original = _fates(matched, stored, matched.clear())
@@ -89,11 +95,11 @@ def replay(
     )
 
 
-def _refuse_stale(matched: pl.DataFrame, rules: stages.CampaignRules) -> None:
+def _refuse_stale(matched: pl.DataFrame, stored: pl.DataFrame, rules: stages.CampaignRules) -> None:
     name = rules.campaign.id
     if matched.is_empty():
         raise UserError(f"campaign {name} has no stored posts in this range; run `magpie run leads --campaign {name}`")
-    if (matched["config_hash"] != rules.config_hash).any():
+    if any((rows["config_hash"] != rules.config_hash).any() for rows in (matched, stored)):
         raise UserError(
             f"stored posts of campaign {name} were made under other settings than magpie.yaml holds now; "
             f"run `magpie run leads --campaign {name}` first"
@@ -105,15 +111,6 @@ def _redecide(facts: pl.DataFrame, gates: Any, rules: stages.CampaignRules) -> p
     return facts.drop(*DECISION).hstack(decide(facts, gates, rules.gates))
 
 
-def _scored_and_not(
-    passed: pl.DataFrame, stored: pl.DataFrame, overrides: Mapping[str, Any]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if any(name in overrides for name in SCORING_SETTINGS):
-        return passed.clear(), passed
-    on = ["day", "fullname"]
-    return passed.join(stored, on=on, how="semi"), passed.join(stored, on=on, how="anti")
-
-
 def _rescored(known: pl.DataFrame, stored: pl.DataFrame, rules: stages.CampaignRules) -> pl.DataFrame:
     """Fuse stored scores under the rules' weights and decide gates 8-11."""
     rows = stored.join(known, on=["day", "fullname"], how="semi", maintain_order="left")
@@ -122,13 +119,11 @@ def _rescored(known: pl.DataFrame, stored: pl.DataFrame, rules: stages.CampaignR
     return t.RANKED_POSTS.shaped(_redecide(fused, SCORE_GATES, rules))
 
 
-def _score_now(lake: Lake, settings: Settings, rules: stages.CampaignRules, unknown: pl.DataFrame) -> pl.DataFrame:
-    """Embed and score posts that were never scored, as a run would, writing nothing."""
-    days = sorted(unknown["day"].unique())
-    posts = lake.read(t.REDDIT_POSTS, Partitions.days(days))
-    vectors = ranking.post_embeddings(unknown, posts, embedder_named(settings.leads.embed_model))
+def _score_now(lake: Lake, rules: stages.CampaignRules, passed: pl.DataFrame, vectors: pl.LazyFrame) -> pl.DataFrame:
+    """Score posts as a run would, from `vectors` (columns of post_embeddings), writing nothing."""
+    days = sorted(passed["day"].unique())
     words = lake.read(t.CAMPAIGN_KEYWORDS, Partitions.leading([rules.campaign.id])).collect()
-    return stages.ranked_posts(lake, rules, days, unknown, vectors.lazy(), words)
+    return stages.ranked_posts(lake, rules, days, passed, vectors, words)
 
 
 def _fates(matched: pl.DataFrame, ranked: pl.DataFrame, unscored: pl.DataFrame) -> pl.DataFrame:

@@ -71,8 +71,8 @@ def campaign_posts(
     posts = lake.read_days(t.REDDIT_POSTS, window_start(days, matching.LOOKBACK_DAYS), max(days))
     stored = lake.read(t.CAMPAIGN_POSTS, Partitions({rules.campaign.id: frozenset(days)}))
     gone = deleted.filter(pl.col("kind") == "post")["fullname"].to_list()
-    tombstones = stored.filter(pl.col("fullname").is_in(gone)).collect() if gone else None
-    return matching.campaign_posts(rules.match_rules(), days, posts, subreddits, tombstones)
+    kept = stored.filter(pl.col("fullname").is_in(gone)).collect() if gone else None
+    return matching.campaign_posts(rules.match_rules(), days, posts, subreddits, kept, gone)
 
 
 def ranked_posts(
@@ -83,17 +83,18 @@ def ranked_posts(
     embeddings: pl.LazyFrame,
     keywords: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Score, gate and rank the posts of `days` that passed gates 0-7."""
+    """Score, gate and rank the posts of `days` that passed gates 0-7; rows of other campaigns are left aside."""
+    mine = pl.col("campaign_id") == rules.campaign.id
     corpus = lake.read(t.CORPUS_STATS, Partitions.days(days)).collect()
     window = int(corpus["window_days"].max() or 1)  # type: ignore[arg-type]
     return ranking.ranked_posts(
-        matched,
-        embeddings,
+        matched.filter(mine & pl.col("day").is_in(list(days))),
+        embeddings.filter(mine & pl.col("day").is_in(list(days))),
         lake.read(t.REDDIT_POSTS, Partitions.days(days)),
         corpus,
         lake.read_days(t.CORPUS_TERMS, window_start(days, window), max(days)),
         rules.keywords,
-        ranking.direction(keywords),
+        ranking.direction(keywords.filter(mine)),
         rules.gates,
         rules.config_hash,
     )

@@ -6,26 +6,33 @@ means (`magpie/sources/reddit_lines.py`).
 
 import glob
 import os
-import queue
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from magpie.errors import UserError
 
-ENDINGS = (".ndjson", ".jsonl", ".json", ".zst", ".gz")
+COMPRESSED = (".zst", ".gz")
+ENDINGS = (".ndjson", ".jsonl", ".json", *COMPRESSED)
 # Pushshift and Arctic Shift compress with --long=31; zstd refuses such windows unless told.
 ZST_WINDOW_BYTES = 2**31
-READ_BYTES = 1 << 20
-# Large enough that per-block overhead vanishes, small enough that malloc reuses its memory (above 32 MiB every block
-# is mapped and faulted in anew, which costs more than parsing it).
-BLOCK_BYTES = 16 << 20
+# Compressed bytes per step. zstd packs at most 128 KiB into four bytes, so a step yields 128 MiB at worst; and what it
+# usually yields is still in the processor's cache when it is copied.
+READ_BYTES = 4 << 10
+# Decompressed bytes that zstandard collects before it starts another piece, which it would have to join.
+ZST_STEP_BYTES = 1 << 20
+# Large enough that the cost per block vanishes beside the cost per line, small enough for several in memory.
+BLOCK_BYTES = 32 << 20
+
+T = TypeVar("T")
 
 
 class UnreadableFile(UserError):
@@ -37,16 +44,26 @@ class Block:
     """Whole lines.
 
     Attributes:
-        data: complete lines, each ending in a newline.
+        data: complete lines, each ending in a newline; not to be used after `release`.
+        ends: where in `data` those newlines are.
         first_line: number of the first one; 1 is the first of the file.
         too_long: numbers of lines that exceeded the limit and were passed over; `data` is empty then.
         truncated_line: number of the line in which the file breaks off, if it does.
+        release: gives the memory back for a later block; a block that is only dropped costs new memory.
     """
 
-    data: bytes
+    data: memoryview
+    ends: npt.NDArray[np.int64]
     first_line: int
     too_long: tuple[int, ...] = ()
     truncated_line: int | None = None
+    release: Callable[[], None] = lambda: None
+
+    def line(self, number: int) -> bytes:
+        """Return one line by its number in the file, without its newline."""
+        position = number - self.first_line
+        start = self.ends[position - 1] + 1 if position else 0
+        return bytes(self.data[start : self.ends[position]])
 
 
 def find_files(root: Path, patterns: tuple[str, ...]) -> list[Path]:
@@ -93,28 +110,47 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def _decompressed(file: BinaryIO, suffix: str) -> Iterator[bytes]:
-    """Yield decompressed bytes over all frames; raise EOFError where the last one is not complete."""
-    if suffix not in (".zst", ".gz"):
-        while data := file.read(READ_BYTES):
-            yield data
-        return
-    stream: _Decompressor | None = None
-    while data := file.read(READ_BYTES):
-        while data:
-            if stream is None:
-                stream = _new_stream(suffix)
-            yield stream.decompress(data)
-            data = b""
-            if stream.eof:
-                data, stream = stream.unused_data, None
-    if stream is not None:
-        raise EOFError
+class _Readable(Protocol):
+    def readinto(self, into: memoryview, /) -> int | None: ...
+
+
+class _Decompressed:
+    """Decompressed bytes over all frames; raises EOFError where the last one is not complete."""
+
+    def __init__(self, file: BinaryIO, suffix: str) -> None:
+        self._file, self._suffix = file, suffix
+        self._stream: _Decompressor | None = None
+        self._left = memoryview(b"")
+
+    def readinto(self, into: memoryview, /) -> int:
+        while not self._left:
+            if not self._advance():
+                return 0
+        size = min(len(self._left), len(into))
+        into[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+    def _advance(self) -> bool:
+        """Decompress one step into `_left`; false at the end of the file."""
+        compressed = b""
+        if self._stream is not None and self._stream.eof:
+            compressed, self._stream = self._stream.unused_data, None
+        compressed = compressed or self._file.read(READ_BYTES)
+        if not compressed:
+            if self._stream is not None:
+                raise EOFError
+            return False
+        if self._stream is None:
+            self._stream = _new_stream(self._suffix)
+        self._left = memoryview(self._stream.decompress(compressed))
+        return True
 
 
 def _new_stream(suffix: str) -> _Decompressor:
     if suffix == ".zst":
-        stream: _Decompressor = zstandard.ZstdDecompressor(max_window_size=ZST_WINDOW_BYTES).decompressobj()
+        unlimited = zstandard.ZstdDecompressor(max_window_size=ZST_WINDOW_BYTES)
+        stream: _Decompressor = unlimited.decompressobj(write_size=ZST_STEP_BYTES)
         return stream
     return zlib.decompressobj(wbits=31)
 
@@ -128,22 +164,21 @@ def blocks(path: Path, *, max_line_bytes: int, block_bytes: int = BLOCK_BYTES) -
         UnreadableFile: it cannot be opened, or its first bytes are not what its ending says.
     """
     splitter = _Splitter(max_line_bytes, block_bytes)
-    anything = False
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
+            source: _Readable = _Decompressed(file, path.suffix) if path.suffix in COMPRESSED else file
             try:
-                for data in _decompressed(file, path.suffix):
-                    anything = anything or bool(data)
-                    yield from splitter.feed(data)
+                while splitter.fill(source):
+                    yield from splitter.whole_lines()
             except (EOFError, zlib.error, zstandard.ZstdError) as error:
-                if not anything:
+                if splitter.empty:
                     raise UnreadableFile(
                         f"cannot decompress {path}: it is no {path.suffix} file or broken at its start; "
                         "download it again or remove it"
                     ) from error
-                yield splitter.finish(truncated=True)
+                yield from splitter.finish(truncated=True)
             else:
-                yield splitter.finish(truncated=False)
+                yield from splitter.finish(truncated=False)
     except OSError as error:
         raise UnreadableFile(f"cannot read {path}: {error.strerror}; grant read permission or remove it") from None
 
@@ -152,98 +187,103 @@ class _Splitter:
     """Cuts a stream of bytes into blocks at line ends and passes over lines longer than allowed."""
 
     def __init__(self, max_line_bytes: int, block_bytes: int) -> None:
-        self._max_line, self._block = max_line_bytes, block_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._max_line, self._block_bytes = max_line_bytes, block_bytes
+        # Fresh memory costs a page fault every 4 KiB, which is more than reading it: blocks are filled again.
+        self._free: deque[bytearray] = deque()
+        self._buffer = bytearray(block_bytes)
+        self._filled = 0
         self._next_line = 1
         self._discarding = False
+        self.empty = True
 
-    def feed(self, data: bytes) -> Iterator[Block]:
+    def fill(self, source: _Readable) -> bool:
+        """Read until the buffer is full; false at the end of the source."""
+        view = memoryview(self._buffer)
+        while self._filled < len(view):
+            size = source.readinto(view[self._filled :])
+            if not size:
+                return False
+            self._filled += size
+            self.empty = False
+        return True
+
+    def whole_lines(self) -> Iterator[Block]:
+        """Yield what a full buffer holds up to its last line end; the rest stays."""
+        full, size = self._buffer, self._filled
         if self._discarding:
-            end = data.find(b"\n")
-            if end < 0:
-                return
-            data = data[end + 1 :]
-            self._discarding = False
+            end = full.find(b"\n", 0, size) + 1
+            self._start_with(memoryview(full)[end:size] if end else memoryview(b""))
+            if end:
+                yield self._too_long()
+            return
+        cut = full.rfind(b"\n", 0, size) + 1
+        if cut:
+            self._start_with(memoryview(full)[cut:size])
+            yield self._lines(full, cut)
+        elif size > self._max_line:
+            self._discarding = True
+            self._start_with(memoryview(b""))
+        else:
+            self._buffer = full + bytes(self._block_bytes)
+
+    def finish(self, *, truncated: bool) -> Iterator[Block]:
+        """Yield what is left at the end of the source."""
+        rest = self._buffer[: self._filled]
+        if self._discarding and b"\n" in rest:
+            rest = rest[rest.find(b"\n") + 1 :]
             yield self._too_long()
-        cut = data.rfind(b"\n") + 1 if self._size + len(data) >= self._block else 0
-        if cut:
-            yield self._lines(data[:cut])
-            data = data[cut:]
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > self._max_line + self._block:
-            yield from self._give_up()
-
-    def finish(self, *, truncated: bool) -> Block:
-        if self._discarding:
-            return self._too_long()
-        rest = b"".join(self._parts)
-        whole = rest.rfind(b"\n") + 1
-        if truncated:
-            rest = rest[:whole]
-        elif rest and whole < len(rest):
+        if self._discarding and not truncated:
+            yield self._too_long()
+            return
+        if not truncated and rest and not rest.endswith(b"\n"):
             rest += b"\n"
-        self._parts, self._size = [], 0
-        block = self._lines(rest)
-        return Block(block.data, block.first_line, truncated_line=self._next_line if truncated else None)
+        block = self._lines(rest, rest.rfind(b"\n") + 1)
+        yield replace(block, truncated_line=self._next_line if truncated else None)
 
-    def _lines(self, last: bytes) -> Block:
-        data = b"".join([*self._parts, last])
-        self._parts, self._size = [], 0
+    def _start_with(self, rest: memoryview) -> None:
+        fits = self._free and len(rest) <= self._block_bytes
+        self._buffer = self._free.popleft() if fits else bytearray(max(self._block_bytes, len(rest)))
+        self._buffer[: len(rest)] = rest
+        self._filled = len(rest)
+
+    def _lines(self, buffer: bytearray, size: int) -> Block:
+        ends = _line_ends(buffer, size)
         first = self._next_line
-        self._next_line += data.count(b"\n")
-        return Block(data, first)
+        self._next_line += len(ends)
 
-    def _give_up(self) -> Iterator[Block]:
-        """No line end came for longer than a line may be: hand out what came before it and skip to the next."""
-        rest = b"".join(self._parts)
-        cut = rest.rfind(b"\n") + 1
-        self._parts, self._size = [], 0
-        if cut:
-            yield self._lines(rest[:cut])
-        self._discarding = True
+        def release() -> None:
+            if len(buffer) == self._block_bytes:
+                self._free.append(buffer)
+
+        return Block(memoryview(buffer)[:size], ends, first, release=release)
 
     def _too_long(self) -> Block:
+        self._discarding = False
         line = self._next_line
         self._next_line += 1
-        return Block(b"", line, too_long=(line,))
+        return Block(memoryview(b""), np.empty(0, np.int64), line, too_long=(line,))
 
 
-@contextmanager
-def read_ahead(source: Iterator[Block], depth: int = 2) -> Iterator[Iterator[Block]]:
-    """Decompress in a thread of its own while the last block is parsed; at most `depth` blocks wait."""
-    waiting: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
+def _line_ends(buffer: bytearray, size: int) -> npt.NDArray[np.int64]:
+    """A search per line: dump lines are long, and comparing every byte costs three times as much."""
+    ends: list[int] = []
+    end = buffer.find(b"\n", 0, size)
+    while end >= 0:
+        ends.append(end)
+        end = buffer.find(b"\n", end + 1, size)
+    return np.array(ends, dtype=np.int64)
 
-    def put(item: Block | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
 
-    def fill() -> None:
-        try:
-            for block in source:
-                put(block)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 - handed over to the consumer, which raises it
-            put(error)
+def in_order(parse: Callable[[Block], T], source: Iterator[Block], workers: int) -> Iterator[T]:
+    """Yield the parsed blocks in their order, parsing `workers` at once while the next ones are read.
 
-    def drain() -> Iterator[Block]:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=fill, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        yield drain()
-    finally:
-        stop.set()
-        thread.join()
+    Blocks are read and results are used in the caller's thread; at most `workers` + 1 blocks are under way.
+    """
+    with ThreadPoolExecutor(workers, "parse") as pool:
+        waiting: deque[Future[T]] = deque()
+        for block in source:
+            waiting.append(pool.submit(parse, block))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -9,6 +9,7 @@ next pass begins anew. Parts are sorted by day, and the manifest says which days
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,15 +20,18 @@ from typing import Any
 import polars as pl
 from filelock import FileLock
 
-from magpie.sources.archive_files import UnreadableFile, blocks, find_files, read_ahead
+from magpie.sources import live_archive
+from magpie.sources.archive_files import UnreadableFile, blocks, find_files, in_order
 from magpie.sources.reddit_lines import BAD, LANDED, FileFacts, LineParser
 
 # Raise when the meaning of a landed column changes: every file is then read anew.
 LANDING_VERSION = 1
 # Posts are collected to parts of about this size: large enough to scan fast, small enough to sort in memory.
-ROWS_PER_PART = 100_000
+ROWS_PER_PART = 50_000
 # Row groups are what a day's read skips by; small ones skip well.
 ROWS_PER_GROUP = 20_000
+# Blocks parsed at once; more than four would wait for the one thread that reads and writes.
+PARSERS = min(4, os.cpu_count() or 1)
 
 Progress = Callable[[str, int, int], None]
 
@@ -166,6 +170,10 @@ class Landing:
             return []
         return pl.scan_parquet(parts).select(pl.col("day").unique().sort()).collect()["day"].to_list()
 
+    def purge_live(self, deleted: pl.DataFrame) -> int:
+        """Blank what is deleted in the live crawl's own files, which are then landed anew; return the files."""
+        return live_archive.blank(self._live, deleted) if self._live is not None else 0
+
     def purge(self, deleted: pl.DataFrame) -> int:
         """Blank what is deleted (fullname, kind post | author) in the landed copies; return the parts rewritten."""
         rewritten = 0
@@ -202,14 +210,13 @@ class Landing:
         bad: list[pl.DataFrame] = []
         lines = 0
         try:
-            with read_ahead(blocks(path, max_line_bytes=self._max_line_bytes)) as source:
-                for block in source:
-                    parsed = parser.parse(block)
-                    lines += parsed.lines
-                    bad.append(parsed.bad)
-                    writer.add(parsed.posts)
-                    if progress is not None:
-                        progress(self._shown(path), lines, writer.seen)
+            source = blocks(path, max_line_bytes=self._max_line_bytes)
+            for parsed in in_order(parser.parse, source, PARSERS):
+                lines += parsed.lines
+                bad.append(parsed.bad)
+                writer.add(parsed.posts)
+                if progress is not None:
+                    progress(self._shown(path), lines, writer.seen)
         finally:
             parser.close()
         writer.flush()

@@ -126,7 +126,7 @@ class Parsed:
 
 
 class LineParser:
-    """Parses the blocks of one file.
+    """Parses the blocks of one file; several threads may call it at once.
 
     Args:
         facts: what the file's name says.
@@ -135,7 +135,8 @@ class LineParser:
 
     def __init__(self, facts: FileFacts, max_line_bytes: int) -> None:
         self._facts, self._max_line_bytes = facts, max_line_bytes
-        self._duckdb = duckdb.connect()
+        # One thread per query: blocks are parsed side by side instead, which also shares out the Python around it.
+        self._duckdb = duckdb.connect(config={"threads": 1})
         fields = dict.fromkeys((*TEXT_FIELDS, *NUMBER_FIELDS, *BOOL_FIELDS), "VARCHAR")
         shape = {**fields, "_meta": dict.fromkeys(META_FIELDS, "VARCHAR"), "matched_queries": ["VARCHAR"]}
         self._shape = json.dumps(shape)
@@ -152,17 +153,20 @@ class LineParser:
             return Parsed(pl.DataFrame(schema=LANDED), pl.DataFrame(bad, schema=BAD, orient="row"), len(bad))
         lines, numbers, refused = self._lines(block)
         raw = self._transform(lines).with_columns(pl.Series("line_no", numbers, dtype=pl.Int64))
-        odd = raw.select(_odd()).to_series()
-        again = self._reread(raw.filter(odd)["line_no"].to_list(), block)
-        posts, more = convert(pl.concat([raw.filter(~odd), again[0]]), self._facts)
-        bad += refused + again[1]
-        everything = pl.concat([pl.DataFrame(bad, schema=BAD, orient="row"), more]).sort("line_no")
-        return Parsed(posts, everything, block.data.count(b"\n") + len(block.too_long))
+        odd = odd_rows(raw)
+        if odd.any():
+            again, unreadable = self._reread(raw["line_no"].filter(odd).to_list(), block)
+            raw = pl.concat([raw.filter(~odd), again]).sort("line_no")
+            bad += unreadable
+        block.release()
+        posts, more = convert(raw, self._facts)
+        everything = pl.concat([pl.DataFrame(bad + refused, schema=BAD, orient="row"), more]).sort("line_no")
+        return Parsed(posts, everything, len(block.ends) + len(block.too_long))
 
     def _lines(self, block: Block) -> tuple[pa.Array, np.ndarray, list[tuple[int, str, str | None]]]:
         """The block's lines as an Arrow column without copying, less those that are blank, too long or not UTF-8."""
-        ends = np.flatnonzero(np.frombuffer(block.data, dtype=np.uint8) == 10)
-        offsets = np.concatenate(([0], ends + 1)).astype(np.int64)
+        ends = block.ends
+        offsets = np.concatenate(([0], ends + 1))
         lines = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(block.data))
         numbers = np.arange(block.first_line, block.first_line + len(ends))
         lengths = np.diff(offsets)
@@ -176,7 +180,7 @@ class LineParser:
         except pa.ArrowInvalid:
             for position in np.flatnonzero(keep):
                 try:
-                    block.data[offsets[position] : offsets[position + 1]].decode()
+                    bytes(block.data[offsets[position] : offsets[position + 1]]).decode()
                 except UnicodeDecodeError:
                     keep[position] = False
                     refused.append((int(numbers[position]), "invalid_utf8", None))
@@ -184,30 +188,27 @@ class LineParser:
         return (lines, numbers, refused) if keep.all() else (lines.filter(pa.array(keep)), numbers[keep], refused)
 
     def _transform(self, lines: pa.Array) -> pl.DataFrame:
-        self._duckdb.register("block", pa.table({"line": lines}))
         query = "SELECT unnest(json_transform(line, $shape)) FROM block"
         valid = "SELECT unnest(json_transform(if(json_valid(line), line, '{}'), $shape)) FROM block"
-        try:
+        with self._duckdb.cursor() as connection:
+            connection.register("block", pa.table({"line": lines}))
             try:
-                found = self._duckdb.sql(query, params={"shape": self._shape}).pl()
+                found = connection.sql(query, params={"shape": self._shape}).pl()
             except duckdb.InvalidInputException:
-                found = self._duckdb.sql(valid, params={"shape": self._shape}).pl()
-        finally:
-            self._duckdb.unregister("block")
+                found = connection.sql(valid, params={"shape": self._shape}).pl()
         return found.unnest("_meta")
 
     def _reread(self, line_numbers: list[int], block: Block) -> tuple[pl.DataFrame, list[tuple[int, str, str | None]]]:
-        wanted = set(line_numbers)
         good: list[dict[str, Any]] = []
         bad: list[tuple[int, str, str | None]] = []
-        if wanted:
-            for number, line in enumerate(block.data.split(b"\n"), start=block.first_line):
-                if number in wanted and line.strip():
-                    found = strict(line)
-                    if isinstance(found, BadLine):
-                        bad.append((number, found.reason, found.field))
-                    else:
-                        good.append({**found, "line_no": number})
+        for number in line_numbers:
+            line = block.line(number)
+            if line.strip():
+                found = strict(line)
+                if isinstance(found, BadLine):
+                    bad.append((number, found.reason, found.field))
+                else:
+                    good.append({**found, "line_no": number})
         return pl.DataFrame(good, schema=RAW), bad
 
 
@@ -217,36 +218,59 @@ RAW = pl.Schema(
 )
 
 
-def _copied(data: bytes, offsets: np.ndarray, keep: np.ndarray) -> pa.Array:
-    kept = [data[offsets[n] : offsets[n + 1]] for n in np.flatnonzero(keep)]
+def _copied(data: memoryview, offsets: np.ndarray, keep: np.ndarray) -> pa.Array:
+    kept = [bytes(data[offsets[n] : offsets[n + 1]]) for n in np.flatnonzero(keep)]
     return pa.array(kept, pa.large_binary()).cast(pa.large_string())
 
 
-# Text fields whose wrong type would otherwise pass as text; the others are held against a pattern of their own.
-FREE_TEXTS = ("title", "selftext", "body", "author")
+# What DuckDB makes of a value that is no text: an object, a list, a number, a flag. Text may look like it, too.
+NO_TEXT = r"(?is)^\s*(\[.*\]|\{.*\}|[-+]?([0-9][0-9.e+-]*|nan|inf|infinity)|true|false)\s*$"
+NUMBER = r"^[-+]?[0-9][0-9.eE+-]*$"
+NO_TEXT_START = r"(?i)^(\s|\[|\{|[-+]?[0-9]|[-+]?nan|[-+]?inf|true|false)"
 # Beyond 2^53 a float no longer tells whole numbers apart.
 EXACT_FLOAT = 2.0**53
 
 
-def _odd() -> pl.Expr:
-    """Rows whose reading as text may hide a wrong type, a missing field or broken JSON."""
-    bracketed = r"^\s*(\[.*\]|\{.*\}|-?[0-9][0-9.eE+-]*|true|false)\s*$"
-    id_missing = pl.col("id").is_null() & pl.col("name").is_null()
-    odd = id_missing | pl.col("created_utc").is_null() | pl.col("subreddit").is_null()
-    for name in FREE_TEXTS:
-        text = pl.col(name)
-        suspect = text.str.head(1).is_in(list("[{-0123456789tf \t\n")) & ~text.is_in(list(PLACEHOLDERS))
-        odd = odd | pl.when(suspect).then(text.str.contains(f"(?s){bracketed}")).fill_null(False)
-    for name in NUMBER_FIELDS:
-        number = pl.col(name).cast(pl.Float64, strict=False)
-        plain = number.is_finite() & (number.abs() < EXACT_FLOAT)
-        if name in WHOLE_FIELDS:
-            plain = plain & (number == number.floor())
-        odd = odd | (pl.col(name).is_not_null() & ~plain.fill_null(False))
-    for name in BOOL_FIELDS:
-        odd = odd | ~pl.col(name).is_in(["true", "false"]).fill_null(True)
-    queries = pl.col("matched_queries")
-    return odd | (queries.is_not_null() & queries.list.eval(pl.element().is_null()).list.any())
+def odd_rows(raw: pl.DataFrame) -> pl.Series:
+    """Mark rows whose reading as text may hide a wrong type, a missing field or broken JSON."""
+    present = [name for name in raw.columns if raw[name].null_count() < raw.height]
+    texts = [name for name in present if name in TEXT_FIELDS]
+    missing = (
+        pl.col("id").is_null() & pl.col("name").is_null(),
+        *(pl.col(n).is_null() for n in ("created_utc", "subreddit")),
+    )
+    wrong = [_is_odd(name) for name in present if name in (*NUMBER_FIELDS, *BOOL_FIELDS, "matched_queries")]
+    # Most texts begin with a letter, so the costly look at the whole text is for the few that do not.
+    marks = raw.select(
+        pl.any_horizontal(*missing, *wrong).alias(":odd"), *(pl.col(name).str.contains(NO_TEXT_START) for name in texts)
+    )
+    odd = marks[":odd"]
+    for name in texts:
+        if marks[name].any():
+            rows = marks[name].arg_true()
+            few = raw[rows, [name]].select(_may_be_no_text(name)).to_series()
+            odd = odd.scatter(rows.filter(few), True)
+    return odd
+
+
+def _is_odd(name: str) -> pl.Expr:
+    if name in BOOL_FIELDS:
+        return pl.col(name).is_not_null() & ~pl.col(name).is_in(["true", "false"])
+    if name == "matched_queries":
+        no_text = pl.element().is_null() | pl.element().str.contains(NO_TEXT)
+        return pl.col(name).list.eval(no_text).list.any().fill_null(False)
+    number = pl.col(name).cast(pl.Float64, strict=False)
+    plain = number.is_finite() & (number.abs() < EXACT_FLOAT)
+    if name in WHOLE_FIELDS:
+        plain = plain & (number == number.floor())
+    return pl.col(name).is_not_null() & ~plain.fill_null(False)
+
+
+def _may_be_no_text(name: str) -> pl.Expr:
+    suspect = pl.col(name).str.contains(NO_TEXT) & ~pl.col(name).is_in(list(PLACEHOLDERS))
+    if name == "parent_id":  # some dumps hold numbers there throughout, which `convert` drops
+        return suspect & ~pl.col(name).str.contains(NUMBER)
+    return suspect
 
 
 @dataclass(frozen=True)
@@ -264,7 +288,7 @@ def strict(line: bytes) -> dict[str, Any] | BadLine:
         The wanted fields as text (as DuckDB would give them), or why the line is bad.
     """
     try:
-        found = json.loads(line.decode(), parse_constant=_refuse_constant)
+        found = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_first_of_each)
     except UnicodeDecodeError:
         return BadLine("invalid_utf8")
     except (ValueError, RecursionError):
@@ -281,28 +305,32 @@ def strict(line: bytes) -> dict[str, Any] | BadLine:
     for name in META_FIELDS:
         row[name] = _plain(meta.get(name)) if isinstance(meta, Mapping) else None
     queries = found.get("matched_queries")
-    if queries is not None and not (isinstance(queries, list) and all(isinstance(q, str) for q in queries)):
+    if isinstance(queries, list) and not all(isinstance(query, str) for query in queries):
         return BadLine("bad_type", "matched_queries")
-    row["matched_queries"] = queries
+    row["matched_queries"] = [_encodable(query) for query in queries] if isinstance(queries, list) else None
     return row
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _first_of_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that occurs twice the first value counts, as it does for DuckDB."""
+    return dict(reversed(members))
 
 
 def _field(name: str, value: Any) -> str | BadLine | None:
     if value is None:
         return None
-    if name in ("id", "name", "link_id", "parent_id", *TEXT_FIELDS):
+    if name in TEXT_FIELDS:
         if isinstance(value, str):
-            return value.encode("utf-8", "replace").decode()
+            return _encodable(value)
         # Some dumps of 2020 to 2022 hold a comment's parent as a number: it cannot be told whose it is.
-        return None if name == "parent_id" and isinstance(value, int) else BadLine("bad_type", name)
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if name == "parent_id" and numeric else BadLine("bad_type", name)
     if name in BOOL_FIELDS:
-        return str(bool(value)).lower() if isinstance(value, bool) or value in (0, 1) else BadLine("bad_type", name)
+        if value in ("true", "false"):
+            return str(value)
+        return str(bool(value)).lower() if value in (0, 1) else BadLine("bad_type", name)
     number = _number(value)
-    if number is None or (name in WHOLE_FIELDS and (number != int(number) or abs(number) >= 2**63)):
+    if number is None or (name in WHOLE_FIELDS and (number != int(number) or abs(number) >= EXACT_FLOAT)):
         return BadLine("bad_type", name)
     return str(int(number)) if number == int(number) else repr(number)
 
@@ -320,10 +348,16 @@ def _number(value: Any) -> float | int | None:
     return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None
 
 
+def _encodable(text: str) -> str:
+    """Half a surrogate pair is valid in JSON's escapes and in no encoding."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _plain(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else None
+    """A member of `_meta` as DuckDB gives it: these are asked for presence, so no type is wrong."""
+    if value is None:
+        return None
+    return _encodable(value) if isinstance(value, str) else json.dumps(value)
 
 
 def convert(raw: pl.DataFrame, facts: FileFacts) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -334,16 +368,26 @@ def convert(raw: pl.DataFrame, facts: FileFacts) -> tuple[pl.DataFrame, pl.DataF
     ).with_columns(
         _kind(facts).alias("kind"),
         pl.max_horizontal(
-            pl.coalesce("retrieved_on", "retrieved_utc", "observed_at"),
-            pl.col("retrieved_2nd_on").cast(pl.Float64, strict=False),
+            pl.coalesce(_plausible(name) for name in ("retrieved_on", "retrieved_utc", "observed_at")),
+            _plausible("retrieved_2nd_on"),
         ).alias("retrieved"),
     )
     typed = typed.with_columns(_bare_id().alias("bare_id"))
-    reason, field = _refusal(facts)
-    judged = typed.with_columns(reason.alias("bad"), field.alias("field"))
-    bad = judged.filter(pl.col("bad").is_not_null()).select("line_no", reason=pl.col("bad"), field=pl.col("field"))
-    good = judged.filter(pl.col("bad").is_null())
-    return good.select(_landed()).select(list(LANDED)).cast(LANDED), bad.cast(BAD)
+    rules = _rules(facts)
+    broken = typed.select(pl.any_horizontal(rule.fill_null(False) for rule, _, _ in rules)).to_series()
+    bad = pl.DataFrame(schema=BAD)
+    if broken.any():
+        bad = typed.filter(broken).select("line_no", *_refusal(rules)).cast(BAD)
+        typed = typed.filter(~broken)
+    # Archives never hold searches, and making an empty list per row costs more than all numbers do.
+    searched = typed["matched_queries"].null_count() < typed.height
+    return typed.select(*_landed(), _queries(searched)).select(list(LANDED)).cast(LANDED), bad
+
+
+def _plausible(name: str) -> pl.Expr:
+    """A snapshot time; one that cannot be is as good as none, and no reason to lose the post."""
+    moment = pl.col(name).cast(pl.Float64, strict=False)
+    return pl.when(moment.is_between(EARLIEST_CREATED, LATEST_CREATED)).then(moment)
 
 
 def _kind(facts: FileFacts) -> pl.Expr:
@@ -365,13 +409,16 @@ def _bare_id() -> pl.Expr:
     return pl.coalesce("id", "name").str.replace(r"^t[13]_", "")
 
 
-def _refusal(facts: FileFacts) -> tuple[pl.Expr, pl.Expr]:
-    """The reason and the field of the first rule a line breaks; both null for a post."""
+Rule = tuple[pl.Expr, str, str]
+
+
+def _rules(facts: FileFacts) -> list[Rule]:
+    """What no post may be (null counts as false), the reason it is refused for, and the field."""
     created, retrieved = pl.col("created_utc"), pl.col("retrieved")
     latest = pl.lit(facts.ends_before.timestamp() - 1e-6 if facts.ends_before else LATEST_CREATED)
     bound = pl.when(retrieved.is_not_null()).then(retrieved + FUTURE_SLACK_SECONDS).otherwise(latest)
     comment = pl.col("kind") == "comment"
-    rules: list[tuple[pl.Expr, str, str | pl.Expr]] = [
+    return [
         (pl.col("bare_id").is_null(), "missing_field", "id"),
         (~pl.col("bare_id").str.contains(r"^[0-9a-z]{1,13}$"), "bad_type", "id"),
         (created.is_null(), "missing_field", "created_utc"),
@@ -384,11 +431,13 @@ def _refusal(facts: FileFacts) -> tuple[pl.Expr, pl.Expr]:
         (comment.not_() & pl.col("title").is_null(), "missing_field", "title"),
         (~pl.col("upvote_ratio").is_between(0, 1), "bad_type", "upvote_ratio"),
     ]
-    reason, field = pl.lit(None, pl.String), pl.lit(None, pl.String)
-    for broken, why, name in reversed(rules):
-        reason = pl.when(broken.fill_null(False)).then(pl.lit(why)).otherwise(reason)
-        field = pl.when(broken.fill_null(False)).then(pl.lit(name)).otherwise(field)
-    return reason, field
+
+
+def _refusal(rules: list[Rule]) -> tuple[pl.Expr, pl.Expr]:
+    """The reason and the field of the first rule that a line breaks."""
+    first = [pl.when(broken).then(pl.struct(reason=pl.lit(why), field=pl.lit(name))) for broken, why, name in rules]
+    found = pl.coalesce(first).struct
+    return found.field("reason"), found.field("field")
 
 
 def _landed() -> list[pl.Expr]:
@@ -417,8 +466,12 @@ def _landed() -> list[pl.Expr]:
         pl.col("kind"),
         created.alias("created_utc"),
         pl.col("subreddit"),
-        # A permalink's last part is made of the title, which a deleted post must not keep.
-        pl.when(path & ~gone).then(pl.col("permalink").str.slice(0, 512)).otherwise(built).alias("permalink"),
+        # A permalink carries words of the submission's title, which must not outlive it: neither in its own row nor in
+        # those of its comments.
+        pl.when(path & ~gone & (submission | built.is_null()))
+        .then(pl.col("permalink").str.slice(0, 512))
+        .otherwise(built)
+        .alias("permalink"),
         pl.when(submission & ~gone & pl.col("url").str.contains(r"^https?://"))
         .then(pl.col("url").str.slice(0, 2048))
         .alias("url"),
@@ -435,12 +488,19 @@ def _landed() -> list[pl.Expr]:
         pl.when(submission).then(pl.col("num_comments")).alias("num_comments"),
         pl.when(submission).then(pl.col("over_18")).alias("over_18"),
         pl.when(comment).then(link).alias("link_fullname"),
-        pl.when(comment).then(_with_prefix("parent_id", "t1_")).alias("parent_fullname"),
+        pl.when(comment & ~pl.col("parent_id").str.contains(NUMBER))
+        .then(_with_prefix("parent_id", "t1_"))
+        .alias("parent_fullname"),
         _moment("retrieved").alias("retrieved_at"),
         state.alias("content_state"),
-        pl.col("matched_queries").fill_null([]).list.unique().list.sort(),
         pl.when(pl.col("source") == "live").then(pl.lit("live")).otherwise(pl.lit("archive")).alias("source"),
     ]
+
+
+def _queries(searched: bool) -> pl.Expr:
+    if searched:
+        return pl.col("matched_queries").fill_null([]).list.unique().list.sort()
+    return pl.lit([], pl.List(pl.String)).alias("matched_queries")
 
 
 PLACEHOLDERS = frozenset(

@@ -12,6 +12,7 @@ from magpie.lake import Lake
 from magpie.leads.archives import landing_of
 from magpie.settings import Settings, load_settings
 from schedules import leads as leads_schedules
+from schedules import maintenance
 from sensors import discovery
 
 
@@ -32,8 +33,8 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         assets=leads.build_assets(settings),
         asset_checks=leads_checks.build_checks(settings),
         resources=resources,
-        jobs=[*jobs.values(), *leads_schedules.OP_JOBS],
-        schedules=leads_schedules.build_schedules(),
+        jobs=[*jobs.values(), *leads_schedules.OP_JOBS, maintenance.lake_maintenance],
+        schedules=[*leads_schedules.build_schedules(), maintenance.DAILY],
         sensors=discovery.build_sensors(settings, jobs),
         executor=dg.in_process_executor,
     )

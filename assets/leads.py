@@ -8,7 +8,7 @@ All of them call no model, so a contiguous range of days is one run and one comm
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -16,6 +16,7 @@ import polars as pl
 from assets import leads_metadata as shown
 from assets import metadata as md
 from assets import partitions as parts
+from assets.table_asset import table_asset as any_table_asset
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
@@ -33,19 +34,7 @@ from magpie.text.embedders import embedder_named
 # A pass over a dump takes minutes; a line in the log this often shows that it moves.
 PROGRESS_LINES = 500_000
 
-
-def table_asset(table: Table, partitions: dg.PartitionsDefinition | None, **more: Any) -> Callable[..., Any]:
-    """The asset decorator for a table: its key, description, schema and partitions come from the declaration."""
-    return dg.asset(
-        key=table.name,
-        description=table.description,
-        group_name="leads",
-        kinds={"polars", "deltalake"},
-        metadata={"dagster/column_schema": md.column_schema(table)},
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
-        **more,
-    )
+table_asset = partial(any_table_asset, group="leads")
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:

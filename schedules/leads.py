@@ -1,6 +1,6 @@
 """Jobs and schedules of leads.
 
-Belongs here: which assets run together, when the crawl, the deletion sweep and the vacuum run. Does not belong here:
+Belongs here: which assets run together, when the crawl and the deletion sweep run. Does not belong here:
 what they do (`magpie/`). All schedules are off until switched on in the UI: crawling needs keys.
 """
 
@@ -11,13 +11,10 @@ from typing import Any
 
 import dagster as dg
 
-from magpie import maintenance
-from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.settings import Settings
-from magpie.sources.reddit_landing import Landing
 
 REDDIT_LANDING = ("reddit_archives", "bad_lines")
 REDDIT_DAYS = ("reddit_posts", "corpus_terms", "corpus_stats", "subreddit_stats")
@@ -75,18 +72,6 @@ def sweep_deletions(
     context.log.info(f"{fresh} newly deleted")
 
 
-@dg.op
-def vacuum_lake(
-    context: dg.OpExecutionContext,
-    lake: dg.ResourceParam[Lake],
-    control: dg.ResourceParam[Control],
-    landing: dg.ResourceParam[Landing],
-) -> None:
-    """Drop old table versions weekly, daily while deletions wait for it; blank deleted posts in landed copies."""
-    done = maintenance.run(lake, control, landing, TABLES.values(), now=datetime.now(UTC))
-    context.log.info(done.summary)
-
-
 @dg.job(description="Search Reddit for the keywords of every active campaign; needs REDDIT_* keys.")
 def reddit_crawl() -> None:
     crawl_reddit()
@@ -97,12 +82,7 @@ def deletion_sweep() -> None:
     sweep_deletions()
 
 
-@dg.job(description="Remove table versions older than seven days.")
-def lake_maintenance() -> None:
-    vacuum_lake()
-
-
-OP_JOBS = (reddit_crawl, deletion_sweep, lake_maintenance)
+OP_JOBS = (reddit_crawl, deletion_sweep)
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
@@ -110,5 +90,4 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     return [
         dg.ScheduleDefinition(name="reddit_crawl_daily", job=reddit_crawl, cron_schedule="0 3 * * *"),
         dg.ScheduleDefinition(name="deletion_sweep_daily", job=deletion_sweep, cron_schedule="30 5 * * *"),
-        dg.ScheduleDefinition(name="lake_maintenance_daily", job=lake_maintenance, cron_schedule="0 6 * * *"),
     ]

@@ -189,6 +189,15 @@ def test_any_value_in_any_field_is_read_in_a_block_as_it_is_read_alone(field: st
     assert_read_as_alone([line for line in lines if strict(line) != invalid])
 
 
+@pytest.mark.parametrize("value", ["nan", "NAN", "inf", "-inf", "infinity", "INF", "-NaN", "+NaN"])
+@pytest.mark.parametrize("field", ["id", "title", "subreddit", "parent_id", "score", "over_18"])
+def test_words_that_some_readers_take_for_numbers_are_no_json(field: str, value: str) -> None:
+    rest = [(name, json.dumps(good)) for name, good in SUBMISSION.items() if name != field]
+    found = read([_joined([*rest, (field, value)])])
+    assert found.posts.is_empty()
+    assert found.bad.rows() == [(1, "invalid_json", None)]
+
+
 def test_line_ends_of_windows_and_a_byte_order_mark_lose_no_line() -> None:
     lines = [b"\xef\xbb\xbf" + json.dumps(SUBMISSION).encode(), b"", json.dumps(COMMENT).encode()]
     found = read(lines, end=b"\r\n")

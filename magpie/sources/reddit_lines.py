@@ -193,9 +193,9 @@ class LineParser:
         with self._duckdb.cursor() as connection:
             connection.register("block", pa.table({"line": lines}))
             try:
-                found = connection.sql(query, params={"shape": self._shape}).pl()
+                found = connection.sql(query, params={"shape": self._shape}).pl(ROWS_PER_PIECE)
             except duckdb.InvalidInputException:
-                found = connection.sql(valid, params={"shape": self._shape}).pl()
+                found = connection.sql(valid, params={"shape": self._shape}).pl(ROWS_PER_PIECE)
         return found.unnest("_meta")
 
     def _reread(self, line_numbers: list[int], block: Block) -> tuple[pl.DataFrame, list[tuple[int, str, str | None]]]:
@@ -226,7 +226,9 @@ def _copied(data: memoryview, offsets: np.ndarray, keep: np.ndarray) -> pa.Array
 # What DuckDB makes of a value that is no text: an object, a list, a number, a flag. Text may look like it, too.
 NO_TEXT = r"(?is)^\s*(\[.*\]|\{.*\}|[-+]?([0-9][0-9.e+-]*|nan|inf|infinity)|true|false)\s*$"
 NUMBER = r"^[-+]?[0-9][0-9.eE+-]*$"
-NO_TEXT_START = r"(?i)^(\s|\[|\{|[-+]?[0-9]|[-+]?nan|[-+]?inf|true|false)"
+NO_TEXT_START = r"^([\s\[{0-9+-]|true|false|[nN][aA][nN]|[iI][nN][fF])"
+# DuckDB hands its result over in pieces; one that grew to a whole block would be moved each time it doubled.
+ROWS_PER_PIECE = 8192
 # Beyond 2^53 a float no longer tells whole numbers apart.
 EXACT_FLOAT = 2.0**53
 
@@ -241,14 +243,14 @@ def odd_rows(raw: pl.DataFrame) -> pl.Series:
     )
     wrong = [_is_odd(name) for name in present if name in (*NUMBER_FIELDS, *BOOL_FIELDS, "matched_queries")]
     # Most texts begin with a letter, so the costly look at the whole text is for the few that do not.
-    marks = raw.select(
+    marks = raw.select_seq(
         pl.any_horizontal(*missing, *wrong).alias(":odd"), *(pl.col(name).str.contains(NO_TEXT_START) for name in texts)
     )
     odd = marks[":odd"]
     for name in texts:
         if marks[name].any():
             rows = marks[name].arg_true()
-            few = raw[rows, [name]].select(_may_be_no_text(name)).to_series()
+            few = raw[rows, [name]].select_seq(_may_be_no_text(name)).to_series()
             odd = odd.scatter(rows.filter(few), True)
     return odd
 
@@ -362,26 +364,26 @@ def _plain(value: Any) -> str | None:
 
 def convert(raw: pl.DataFrame, facts: FileFacts) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Turn well-typed text fields (`RAW`) into posts (`LANDED`) and the lines that are none (`BAD`)."""
-    typed = raw.with_columns(
+    typed = raw.with_columns_seq(
         *(pl.col(name).cast(pl.Float64, strict=False) for name in NUMBER_FIELDS),
         *(pl.col(name).eq("true") for name in BOOL_FIELDS),
-    ).with_columns(
+    ).with_columns_seq(
         _kind(facts).alias("kind"),
         pl.max_horizontal(
             pl.coalesce(_plausible(name) for name in ("retrieved_on", "retrieved_utc", "observed_at")),
             _plausible("retrieved_2nd_on"),
         ).alias("retrieved"),
     )
-    typed = typed.with_columns(_bare_id().alias("bare_id"))
+    typed = typed.with_columns_seq(_bare_id().alias("bare_id"))
     rules = _rules(facts)
-    broken = typed.select(pl.any_horizontal(rule.fill_null(False) for rule, _, _ in rules)).to_series()
+    broken = typed.select_seq(pl.any_horizontal(rule.fill_null(False) for rule, _, _ in rules)).to_series()
     bad = pl.DataFrame(schema=BAD)
     if broken.any():
         bad = typed.filter(broken).select("line_no", *_refusal(rules)).cast(BAD)
         typed = typed.filter(~broken)
     # Archives never hold searches, and making an empty list per row costs more than all numbers do.
     searched = typed["matched_queries"].null_count() < typed.height
-    return typed.select(*_landed(), _queries(searched)).select(list(LANDED)).cast(LANDED), bad
+    return typed.select_seq(*_landed(), _queries(searched)).select(list(LANDED)).cast(LANDED), bad
 
 
 def _plausible(name: str) -> pl.Expr:

@@ -33,7 +33,8 @@ from benchmarks.ranking import IDF_FLOOR, K1, W_COS, B, fused_scores
 from magpie.errors import UserError
 from magpie.text.bm25 import bm25_expr, idf
 from magpie.text.cut import cut_utf8
-from magpie.text.embedders import Embedder, embedder_named
+from magpie.text.embedder import Embedder
+from magpie.text.embedders import embedder_named
 from magpie.text.similarity import centroid, cosine_rows
 from magpie.text.stopwords import STOP_WORDS
 from magpie.text.tokens import token_count, token_strings, tokenise, wrapped

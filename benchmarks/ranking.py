@@ -24,7 +24,8 @@ import polars as pl
 
 from magpie.errors import UserError
 from magpie.text.bm25 import bm25_expr, fused_v1, idf
-from magpie.text.embedders import EMBEDDERS, Embedder, embedder_named
+from magpie.text.embedder import Embedder
+from magpie.text.embedders import EMBEDDERS, embedder_named
 from magpie.text.similarity import cosine_rows
 from magpie.text.stopwords import STOP_WORDS
 from magpie.text.tokens import token_count, token_strings, tokenise

@@ -38,7 +38,7 @@ def crawl_reddit(context: dg.OpExecutionContext, settings: dg.ResourceParam[Sett
     """Search Reddit for every active campaign's keywords into a new file of the live archive."""
     # The client takes a tenth of the code location's load time, and most processes never crawl.
     from magpie.leads import live
-    from magpie.sources.reddit_live import RedditCredentials
+    from magpie.sources.reddit_api import RedditCredentials
 
     try:
         credentials = RedditCredentials.from_environment(os.environ)
@@ -62,7 +62,7 @@ def sweep_deletions(
 ) -> None:
     """Ask Reddit which matched posts are gone, and record them; the sensor re-requests their days."""
     from magpie.leads import live
-    from magpie.sources.reddit_live import RedditCredentials
+    from magpie.sources.reddit_api import RedditCredentials
 
     try:
         credentials = RedditCredentials.from_environment(os.environ)

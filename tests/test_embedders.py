@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from magpie.errors import UserError
 from magpie.text import minilm
 from magpie.text.cut import cut_utf8
-from magpie.text.embedders import Embedder, embedder_named
+from magpie.text.embedder import Embedder
+from magpie.text.embedders import embedder_named
 from magpie.text.minilm import MiniLMEmbedder
 from magpie.text.offline_hash import OfflineHashEmbedder
 from magpie.text.similarity import centroid, cosine_rows, max_cosine_rows

@@ -18,16 +18,15 @@ from fake_reddit import CLIENT_ID, CLIENT_SECRET, EPOCH, FakeReddit, Fault
 
 from magpie.errors import UserError
 from magpie.sources.archive_files import blocks
+from magpie.sources.reddit_api import RedditCredentials, connect
 from magpie.sources.reddit_lines import FileFacts, LineParser
 from magpie.sources.reddit_live import (
     CrawlLimits,
     CrawlQuery,
     CrawlResult,
     Deletion,
-    RedditCredentials,
     SweepStopped,
     check_deleted,
-    connect,
     crawl,
     search_text,
 )

@@ -13,15 +13,13 @@ from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads import tables as t
 from magpie.settings import Settings
+from magpie.sources.reddit_api import RedditCredentials, RedditFactory, connect
 from magpie.sources.reddit_live import (
     CrawlLimits,
     CrawlQuery,
     CrawlResult,
-    RedditCredentials,
-    RedditFactory,
     SweepStopped,
     check_deleted,
-    connect,
     crawl,
     search_text,
 )

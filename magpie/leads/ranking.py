@@ -21,7 +21,7 @@ from magpie.leads.posts import post_text
 from magpie.leads.tables import CAMPAIGN_KEYWORDS, POST_EMBEDDINGS, RANKED_POSTS
 from magpie.text import bm25
 from magpie.text.cut import cut_utf8
-from magpie.text.embedders import Embedder, Vectors
+from magpie.text.embedder import Embedder, Vectors
 from magpie.text.similarity import centroid, cosine_rows, max_cosine_rows
 
 # Texts are embedded and scored in slices: a dense float64 block of this many rows stays below 100 MB.

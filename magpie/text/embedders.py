@@ -1,37 +1,13 @@
-"""What an embedder is, and which one a setting names.
+"""Which embedder a setting names.
 
-Belongs here: the interface and the lookup. Does not belong here: how a model computes its vectors (one module
-per model) and thresholds on its cosines (`magpie/leads/calibration.yaml`).
+Belongs here: the lookup. Does not belong here: what an embedder is (`embedder.py`), how a model computes its vectors
+(one module per model), and thresholds on its cosines (`magpie/leads/calibration.yaml`).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
 
 from magpie.errors import UserError
-
-Vectors = npt.NDArray[np.float32]
-
-
-class Embedder(Protocol):
-    """Turns texts into unit vectors; the same text gives the same vector in every batch."""
-
-    @property
-    def model(self) -> str:
-        """Name written into every row, for example `offline-hash-1024`."""
-
-    @property
-    def dims(self) -> int:
-        """Length of a vector."""
-
-    @property
-    def provider(self) -> str:
-        """Who computes it: `offline` costs nothing and needs no key."""
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return an array of shape (len(texts), dims), each row of length 1, or all zero for a text without content."""
+from magpie.text.embedder import Embedder
 
 
 def _offline_hash() -> Embedder:

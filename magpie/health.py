@@ -50,7 +50,7 @@ def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[F
         Finding("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name) for name in PACKAGES),
         Finding("ok", "home", str(settings.home)),
-        Finding("ok", "lake", f"{settings.lake_root} ({_tables(settings)})"),
+        _lake(settings),
         Finding("ok", "warehouse", str(settings.warehouse)) if settings.warehouse.exists() else _no_warehouse(),
         *(_key(name, env) for name in KEYS),
         *_archives(settings),
@@ -77,10 +77,13 @@ def _no_warehouse() -> Finding:
     return Finding("note", "warehouse", "not built yet; `magpie run` builds it")
 
 
-def _tables(settings: Settings) -> str:
-    lake = Lake(settings.lake_root, settings.storage_options())
-    there = sum(1 for table in TABLES.values() if lake.open(table) is not None)
-    return f"{there} of {len(TABLES)} tables"
+def _lake(settings: Settings) -> Finding:
+    try:
+        lake = Lake(settings.lake_root, settings.storage_options())
+        there = sum(1 for table in TABLES.values() if lake.open(table) is not None)
+    except UserError as error:
+        return Finding("bad", "lake", str(error))
+    return Finding("ok", "lake", f"{settings.lake_root} ({there} of {len(TABLES)} tables)")
 
 
 def _archives(settings: Settings) -> list[Finding]:

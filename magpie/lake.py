@@ -107,6 +107,13 @@ class Lake:
             return DeltaTable(self.uri(table), storage_options=self.options)
         except TableNotFoundError:
             return None
+        except (DeltaError, OSError) as error:
+            if self.is_local:
+                raise
+            told = str(error).strip().splitlines()[0][:200]
+            raise UserError(
+                f"cannot reach {self.uri(table)}: {told}; check MAGPIE_LAKE_URL, the AWS_* variables and the store"
+            ) from error
 
     def ensure(self, table: Table) -> DeltaTable:
         """Return the newest snapshot; create an empty table first where there is none.

@@ -182,3 +182,24 @@ def test_control_characters_in_posts_do_not_reach_the_terminal(home: Path) -> No
     answer = magpie(home, "sql", "SELECT chr(27) || '[2J' || '[bold]x[/bold]' AS text")
     assert "\x1b" not in answer.stdout
     assert "[bold]x[/bold]" in answer.stdout
+
+
+def test_a_query_may_begin_with_a_comment(home: Path) -> None:
+    answer = magpie(home, "sql", "-- the campaigns\nSELECT DISTINCT campaign_id FROM campaign_posts", "-f", "csv")
+    assert answer.returncode == 0, answer.stderr
+    assert "folding-bike" in answer.stdout
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_finding_of_the_doctor_and_one_line_elsewhere(tmp_path: Path) -> None:
+    nowhere = {
+        "MAGPIE_LAKE_URL": "s3://bucket/lake",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "planted-secret",
+    }
+    looked = magpie(tmp_path, "doctor", **nowhere)
+    assert looked.returncode == 1
+    assert "check MAGPIE_LAKE_URL" in " ".join(looked.stdout.split())
+    told = one_line(magpie(tmp_path, "sql", "SELECT 1", **nowhere))
+    assert "s3://bucket/lake" in told
+    assert "planted" not in told + looked.stdout

@@ -32,9 +32,11 @@ from magpie.tables import Partitions, Table
 
 # delta-rs retries a conflicting commit by itself; its default of 15 was seen to run out with four writers.
 MAX_COMMIT_RETRIES = 100
-# What delta-rs gives up on is tried anew from the new version; each try waits a random time up to this.
-REWRITE_ATTEMPTS = 8
-REWRITE_WAIT_SECONDS = 0.5
+# What delta-rs gives up on, two writers of one partition, is tried anew from the new version. Writers that never pause
+# beat each other every second time or so: eight tries were seen to run out within a minute of four such, fifty are not.
+REWRITE_ATTEMPTS = 50
+# Each try waits a random time up to this, growing with the tries so that many writers spread out, a second at most.
+REWRITE_WAIT_SECONDS = 0.05
 # Above some thousand partitions the predicate dominates the commit; each chunk is atomic on its own.
 PARTITIONS_PER_COMMIT = 4000
 # Old versions are kept a week, so that a query that started before a vacuum can finish and a mistake be undone.
@@ -186,7 +188,7 @@ class Lake:
             except CommitFailedError:
                 if attempt == REWRITE_ATTEMPTS:
                     raise
-                self.sleep(random.uniform(0, REWRITE_WAIT_SECONDS * attempt))
+                self.sleep(random.uniform(0, min(REWRITE_WAIT_SECONDS * attempt, 1.0)))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _with_new_columns(self, table: Table, stored: DeltaTable) -> DeltaTable:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from magpie.exact import divided_by
+from magpie.exact import divided_by, quotient
 from magpie.leads.tables import CORPUS_STATS, CORPUS_TERMS, SUBREDDIT_STATS
 
 ACTIVITY_DAYS = 7
@@ -49,7 +49,9 @@ def corpus_stats(posts: pl.LazyFrame, days: Sequence[date], window_days: int) ->
     summed = windows.group_by("day").agg(pl.sum("corpus_n"), pl.sum("corpus_tokens"))
     return summed.with_columns(
         pl.lit(window_days, pl.Int64).alias("window_days"),
-        pl.when(pl.col("corpus_n") > 0).then(pl.col("corpus_tokens") / pl.col("corpus_n")).alias("corpus_avglen"),
+        pl.when(pl.col("corpus_n") > 0)
+        .then(quotient(pl.col("corpus_tokens"), pl.col("corpus_n")))
+        .alias("corpus_avglen"),
     ).select(list(CORPUS_STATS.dtypes))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from magpie.exact import divided_by
+from magpie.exact import divided_by, quotient
 from magpie.leads.calibration import SECONDS_PER_DAY, GateSettings
 
 GATE_LOG = pl.List(
@@ -187,8 +187,8 @@ def metadata_facts(
     author = pl.col("author").str.to_lowercase().is_in(authors).fill_null(False)
     gone = (pl.col("content_state") != "ok") | (pl.col("text_chars") == 0)
     subscribers = pl.col("eff_sub_subscribers").cast(pl.Float64)
-    per_hot = pl.when(pl.col("sub_hot_posts") > 0).then(subscribers / pl.col("sub_hot_posts"))
-    per_1k = pl.when(subscribers > 0).then(1000 * pl.col("posts_per_day") / subscribers)
+    per_hot = pl.when(pl.col("sub_hot_posts") > 0).then(quotient(subscribers, pl.col("sub_hot_posts")))
+    per_1k = pl.when(subscribers > 0).then(quotient(1000 * pl.col("posts_per_day"), subscribers))
 
     def detail_if(condition: pl.Expr, text: pl.Expr) -> pl.Expr:
         return pl.when(condition).then(text)

@@ -11,6 +11,7 @@ import polars as pl
 from magpie.leads.tables import REDDIT_ARCHIVES
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing, Manifest
+from magpie.tables import UTC, all_ok
 
 
 def landing_of(settings: Settings) -> Landing:
@@ -28,7 +29,6 @@ def reddit_archives(manifests: Iterable[Manifest]) -> pl.DataFrame:
     """Return what one pass over each file found."""
     rows = [
         {
-            "status": "ok",
             "source_file": manifest.source_file,
             "bytes": manifest.bytes,
             "modified_ns": manifest.modified_ns,
@@ -41,7 +41,6 @@ def reddit_archives(manifests: Iterable[Manifest]) -> pl.DataFrame:
         for manifest in manifests
     ]
     schema = {
-        "status": pl.String,
         "source_file": pl.String,
         "bytes": pl.Int64,
         "modified_ns": pl.Int64,
@@ -52,13 +51,9 @@ def reddit_archives(manifests: Iterable[Manifest]) -> pl.DataFrame:
         "max_created": pl.String,
     }
     frame = pl.DataFrame(rows, schema=schema)
-    utc = pl.Datetime("us", "UTC")
-    return REDDIT_ARCHIVES.shaped(
-        frame.with_columns(
-            (pl.col("modified_ns") // 1000).cast(utc).alias("modified_at"),
-            pl.col("min_created").str.to_datetime(time_unit="us", time_zone="UTC").alias("min_created_utc"),
-            pl.col("max_created").str.to_datetime(time_unit="us", time_zone="UTC").alias("max_created_utc"),
-            *(pl.lit(None, pl.String).alias(name) for name in ("reason", "observed", "threshold")),
-            pl.lit(None, utc).alias("not_before"),
-        )
+    found = frame.with_columns(
+        (pl.col("modified_ns") // 1000).cast(UTC).alias("modified_at"),
+        pl.col("min_created").str.to_datetime(time_unit="us", time_zone="UTC").alias("min_created_utc"),
+        pl.col("max_created").str.to_datetime(time_unit="us", time_zone="UTC").alias("max_created_utc"),
     )
+    return REDDIT_ARCHIVES.shaped(all_ok(found))

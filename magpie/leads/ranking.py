@@ -19,6 +19,7 @@ from magpie.leads.gates import SCORE_GATES, decide, score_facts
 from magpie.leads.keywords import CompiledKeyword, keyword_set_hash, query_terms
 from magpie.leads.posts import post_text
 from magpie.leads.tables import CAMPAIGN_KEYWORDS, POST_EMBEDDINGS, RANKED_POSTS
+from magpie.tables import all_ok
 from magpie.text import bm25
 from magpie.text.cut import cut_utf8
 from magpie.text.embedder import Embedder, Vectors
@@ -40,9 +41,7 @@ class Direction:
 
 def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], embedder: Embedder) -> pl.DataFrame:
     """Return the parsed keywords with their vectors, in the columns of `campaign_keywords`."""
-    distinct = sorted({(word.norm, word.kind): word for word in keywords}.values(), key=lambda word: word.norm)
-    once = {word.norm: word for word in distinct}
-    words = list(once.values())
+    words = sorted({word.norm: word for word in keywords}.values(), key=lambda word: word.norm)
     vectors = embedder.embed([cut_utf8(word.keyword.replace("*", "").replace(" + ", " ")) for word in words])
     frame = pl.DataFrame(
         {
@@ -60,7 +59,7 @@ def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], emb
         pl.lit(embedder.provider).alias("provider"),
         pl.lit(keyword_set_hash(keywords)).alias("keyword_set_hash"),
     )
-    return CAMPAIGN_KEYWORDS.shaped(_ok(framed))
+    return CAMPAIGN_KEYWORDS.shaped(all_ok(framed))
 
 
 def direction(keywords: pl.DataFrame) -> Direction:
@@ -97,7 +96,7 @@ def _embedded(rows: pl.DataFrame, embedder: Embedder) -> pl.DataFrame:
         pl.lit(embedder.dims, pl.Int64).alias("dims"),
         lists.cast(pl.List(pl.Float32)),
     )
-    return POST_EMBEDDINGS.shaped(_ok(framed))
+    return POST_EMBEDDINGS.shaped(all_ok(framed))
 
 
 def ranked_posts(
@@ -172,13 +171,17 @@ def score(rows: pl.DataFrame, query: Sequence[str], gates: GateSettings) -> pl.D
     """
     held = [pl.min_horizontal(f"df_{n}", "corpus_n") for n in range(len(query))]
     idf = {term: bm25.idf(held[n], pl.col("corpus_n"), gates.bm25_idf_floor) for n, term in enumerate(query)}
-    cosine = pl.col("cos_centroid" if gates.similarity_mode == "centroid" else "cos_max")
     scored = rows.with_columns(
         bm25.bm25_expr(pl.col("tokens"), pl.col("token_count"), idf, pl.col("corpus_avglen"), gates.k1, gates.b).alias(
             "bm25"
         )
     )
-    return scored.with_columns(fused_columns(cosine, gates))
+    return scored.with_columns(fused_columns(counted_cosine(gates), gates))
+
+
+def counted_cosine(gates: GateSettings) -> pl.Expr:
+    """The cosine that counts: with the centroid, or with the nearest keyword."""
+    return pl.col("cos_centroid" if gates.similarity_mode == "centroid" else "cos_max")
 
 
 def fused_columns(cosine: pl.Expr, gates: GateSettings) -> list[pl.Expr]:
@@ -215,14 +218,3 @@ def _cosines(embeddings: pl.LazyFrame, towards: Direction) -> pl.DataFrame:
         )
     schema = {"fullname": pl.String, "cos_centroid": pl.Float64, "cos_max": pl.Float64}
     return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
-
-
-def _ok(frame: pl.DataFrame) -> pl.DataFrame:
-    nothing = pl.lit(None, pl.String)
-    return frame.with_columns(
-        pl.lit("ok").alias("status"),
-        nothing.alias("reason"),
-        nothing.alias("observed"),
-        nothing.alias("threshold"),
-        pl.lit(None, pl.Datetime("us", "UTC")).alias("not_before"),
-    )

@@ -114,8 +114,9 @@ def _redecide(facts: pl.DataFrame, gates: Any, rules: stages.CampaignRules) -> p
 def _rescored(known: pl.DataFrame, stored: pl.DataFrame, rules: stages.CampaignRules) -> pl.DataFrame:
     """Fuse stored scores under the rules' weights and decide gates 8-11."""
     rows = stored.join(known, on=["day", "fullname"], how="semi", maintain_order="left")
-    cosine = pl.col("cos_centroid" if rules.gates.similarity_mode == "centroid" else "cos_max")
-    fused = rows.with_columns(ranking.fused_columns(cosine, rules.gates)).with_columns(score_facts())
+    fused = rows.with_columns(ranking.fused_columns(ranking.counted_cosine(rules.gates), rules.gates)).with_columns(
+        score_facts()
+    )
     return t.RANKED_POSTS.shaped(_redecide(fused, SCORE_GATES, rules))
 
 

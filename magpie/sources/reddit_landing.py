@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,6 @@ class Manifest:
     min_created: str | None
     max_created: str | None
     parts: list[dict[str, Any]]
-
-    @property
-    def modified_at(self) -> datetime:
-        return datetime.fromtimestamp(self.modified_ns / 1e9, UTC)
 
 
 @dataclass(frozen=True)

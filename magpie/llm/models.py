@@ -1,0 +1,270 @@
+"""Which models there are: aliases, capabilities, ends of life.
+
+Belongs here: reading the registry (`models.yaml`) and answering what a name stands for. Does not belong here: prices
+(`prices.py`), who serves a model (`providers/`).
+
+`llm.models` and `llm.aliases` of the settings add to the registry: a row for a model that is there changes the fields
+it names, and an alias replaces the one of its name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from magpie.errors import UserError
+
+Kind = Literal["text", "embedding", "moderation", "image"]
+Quality = Literal["basic", "quality", "premium"]
+
+# A server of the user's own has the models that the user put there; no registry can know them.
+LOCAL = "local"
+# The suffix by which OpenRouter marks what it serves for nothing.
+FREE = ":free"
+# The one alias that must never cost money: a negative balance would block its free models too.
+FREE_ALIAS = "vision-free"
+# What the aliases whose callers need more than text must stand for.
+ALIAS_KINDS: Mapping[str, Kind] = {"embed": "embedding", "moderate": "moderation", "image": "image"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the registry.
+
+    Attributes:
+        model_id: as the provider knows it.
+        json: takes a JSON schema for its answer.
+        max_output_tokens: the most it may be asked for; None: not known.
+        end_of_life: last day it is served, if announced.
+        successor: model_id of the same provider that a retired name resolves to.
+        dims: vector length of an embedding model.
+        tokens_per_credit: of credits v2 (`credits.py`); None: that of the operation.
+        quality: of an image model, for credits v2.
+    """
+
+    provider: str
+    model_id: str
+    kind: Kind
+    json: bool = False
+    vision: bool = False
+    temperature: bool = True
+    negative_prompt: bool = False
+    max_output_tokens: int | None = None
+    end_of_life: date | None = None
+    successor: str | None = None
+    dims: int | None = None
+    tokens_per_credit: int | None = None
+    quality: Quality = "basic"
+
+    @property
+    def name(self) -> str:
+        """As aliases and settings write it: `openai/gpt-6-luna`."""
+        return f"{self.provider}/{self.model_id}"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A model in use whose end is near, or past.
+
+    Attributes:
+        used_as: the alias or model as it was asked about.
+        days_left: until the last day, negative when that is over.
+    """
+
+    used_as: str
+    model: Model
+    days_left: int
+
+
+class _Row(BaseModel):
+    """The fields of Model, as a file writes them; only those that are written count."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    provider: Literal["openai", "anthropic", "openrouter", "local", "runware"]
+    model_id: str = Field(min_length=1, max_length=200)
+    kind: Kind = "text"
+    json_: bool = Field(default=False, alias="json")
+    vision: bool = False
+    temperature: bool = True
+    negative_prompt: bool = False
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    end_of_life: date | None = None
+    successor: str | None = None
+    dims: int | None = Field(default=None, ge=1)
+    tokens_per_credit: int | None = Field(default=None, ge=1)
+    quality: Quality = "basic"
+
+    def fields(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True, by_alias=True)
+
+
+class _Overrides(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: tuple[_Row, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
+class _File(_Overrides):
+    as_of: date
+
+
+class Models:
+    """The registry.
+
+    Args:
+        rows: every model, each once.
+        aliases: alias -> names of models (`provider/model`), the preferred one first.
+        as_of: a model whose last day is before this one is retired, whatever day it is.
+
+    Raises:
+        UserError: an alias or a successor leads nowhere, or to a model of the wrong kind.
+    """
+
+    def __init__(self, rows: Iterable[Model], aliases: Mapping[str, tuple[str, ...]], as_of: date) -> None:
+        self._rows = {(row.provider, row.model_id): row for row in rows}
+        self._aliases = dict(aliases)
+        self._as_of = as_of
+        for row in self._rows.values():
+            self._check_successor(row)
+        for alias, names in self._aliases.items():
+            self._check_alias(alias, names)
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Any] | None = None) -> "Models":
+        """Read the registry and add the settings' `models` (rows) and `aliases`.
+
+        Raises:
+            UserError: an override does not have the form of the registry, or contradicts it.
+        """
+        own = _File.model_validate(yaml.safe_load((files("magpie.llm") / "models.yaml").read_text("utf-8")))
+        try:
+            given = _Overrides.model_validate(dict(overrides or {}))
+        except ValidationError as error:
+            raise UserError(_shown(error)) from None
+        fields: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in (*own.models, *given.models):
+            fields.setdefault((row.provider, row.model_id), {"kind": "text"}).update(row.fields())
+        return cls((Model(**row) for row in fields.values()), {**own.aliases, **given.aliases}, own.as_of)
+
+    @property
+    def aliases(self) -> Mapping[str, tuple[str, ...]]:
+        """What each alias stands for, the preferred model first."""
+        return self._aliases
+
+    @property
+    def rows(self) -> tuple[Model, ...]:
+        """Every model of the registry, retired ones too."""
+        return tuple(self._rows.values())
+
+    def get(self, provider: str, model_id: str, kind: Kind = "text") -> Model:
+        """Return one row; of a local server any model is taken for one of the `kind` that is needed.
+
+        Raises:
+            UserError: the registry has no such model.
+        """
+        row = self._rows.get((provider, model_id))
+        if row is None and provider == LOCAL and model_id:
+            return Model(LOCAL, model_id, kind)
+        if row is None:
+            raise UserError(f"no model {provider}/{model_id}; {self._hint(provider)}")
+        return row
+
+    def candidates(self, alias_or_model: str, today: date | None = None) -> tuple[Model, ...]:
+        """Return the models a name stands for, the preferred one first; retired ones give way to their successors.
+
+        Args:
+            alias_or_model: an alias (`fast`) or one model (`openai/gpt-6-luna`).
+            today: a model whose last day is over is retired; without it, the day the registry was written counts.
+
+        Raises:
+            UserError: the name is unknown, or everything it stands for is retired and has no successor.
+        """
+        names = self._aliases.get(alias_or_model, (alias_or_model,))
+        kind = ALIAS_KINDS.get(alias_or_model, "text")
+        rows = [self._parse(name, kind) for name in names]
+        served = [self._served(row, today) for row in rows]
+        found = tuple(dict.fromkeys(row for row in served if row is not None))
+        if not found:
+            ended = ", ".join(f"{row.name} ({row.end_of_life})" for row in rows)
+            raise UserError(f"{alias_or_model} is no longer served: {ended}; choose another model under llm.aliases")
+        return found
+
+    def ending(self, in_use: Iterable[str], today: date, within_days: int = 60) -> list[Ending]:
+        """Return the models in use that end within `within_days`, or have ended, the most urgent first.
+
+        Args:
+            in_use: aliases and models; what the registry does not know is passed over, nothing is announced for it.
+        """
+        found = {}
+        for used_as in in_use:
+            for name in self._aliases.get(used_as, (used_as,)):
+                row = self._rows.get(_split(name))
+                if row and row.end_of_life and (row.end_of_life - today).days <= within_days:
+                    found[used_as, row.name] = Ending(used_as, row, (row.end_of_life - today).days)
+        return sorted(found.values(), key=lambda end: (end.days_left, end.used_as, end.model.name))
+
+    def _served(self, row: Model, today: date | None) -> Model | None:
+        day = max(today or date.min, self._as_of)
+        while row.end_of_life and row.end_of_life < day:
+            if row.successor is None:
+                return None
+            row = self._rows[row.provider, row.successor]
+        return row
+
+    def _parse(self, name: str, kind: Kind = "text") -> Model:
+        provider, model_id = _split(name)
+        if not model_id:
+            known = ", ".join(sorted(self._aliases))
+            raise UserError(f"no model alias {name!r}; there are {known}, or name a model as provider/model")
+        return self.get(provider, model_id, kind)
+
+    def _hint(self, provider: str) -> str:
+        known = sorted(row.model_id for row in self.rows if row.provider == provider and self._served(row, None) is row)
+        if known:
+            return f"known of {provider}: {', '.join(known)}; others can be added under llm.models in magpie.yaml"
+        providers = sorted({owner for owner, _ in self._rows} | {LOCAL})
+        return f"providers with known models: {', '.join(providers)}; others can be added under llm.models"
+
+    def _check_successor(self, row: Model) -> None:
+        seen, at = [row.model_id], row
+        while at.successor is not None:
+            after = self._rows.get((at.provider, at.successor))
+            if after is None or after.kind != row.kind:
+                raise UserError(f"llm.models: the successor {at.successor} of {at.name} is no {row.kind} model here")
+            if after.model_id in seen:
+                raise UserError(f"llm.models: the successors of {row.name} lead back to {after.model_id}")
+            seen.append(after.model_id)
+            at = after
+
+    def _check_alias(self, alias: str, names: tuple[str, ...]) -> None:
+        where = f"llm.aliases.{alias}"
+        if not names or "/" in alias:
+            raise UserError(f"{where}: an alias has no slash in it and stands for one model or more")
+        wanted = ALIAS_KINDS.get(alias)
+        for name in names:
+            try:
+                row = self._parse(name, wanted or "text")
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+            if wanted and row.kind != wanted:
+                raise UserError(f"{where}: {name} is a {row.kind} model; {alias} needs one of kind {wanted}")
+            free = row.provider == LOCAL or (row.provider == "openrouter" and row.model_id.endswith(FREE))
+            if alias == FREE_ALIAS and not (free and row.vision):
+                raise UserError(f"{where}: {name} must be free (openrouter/...{FREE}, or local) and have vision: true")
+
+
+def _split(name: str) -> tuple[str, str]:
+    provider, _, model_id = name.partition("/")
+    return provider, model_id
+
+
+def _shown(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in ("llm", *first["loc"]))
+    return f"magpie.yaml: {where}: {first['msg']}"

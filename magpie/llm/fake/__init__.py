@@ -1,0 +1,1 @@
+"""The parts of the fake provider: wire formats, answers, misbehaviour, counters."""

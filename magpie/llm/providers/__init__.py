@@ -1,0 +1,1 @@
+"""The providers: the only modules that import a provider's SDK."""

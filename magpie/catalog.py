@@ -4,6 +4,7 @@ Belongs here: the list, and nothing else. Does not belong here: declarations (be
 """
 
 from magpie.leads.tables import TABLES as LEADS
+from magpie.llm.tables import TABLES as SPEND
 from magpie.tables import Table
 
-TABLES: dict[str, Table] = {table.name: table for table in LEADS}
+TABLES: dict[str, Table] = {table.name: table for table in (*LEADS, *SPEND)}

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from magpie.control import Control
 from magpie.lake import VACUUM_RETENTION, Lake
+from magpie.llm.journal import purge
+from magpie.llm.store import Store
 from magpie.sources.reddit_landing import Landing
 from magpie.tables import Table
 
@@ -24,12 +26,13 @@ class Maintenance:
     vacuumed: bool
     files_removed: int
     parts_blanked: int
+    answers_blanked: int
     waiting_days: float | None
 
     @property
     def summary(self) -> str:
         done = f"{self.files_removed} old files removed" if self.vacuumed else "no vacuum due"
-        line = f"{done}, {self.parts_blanked} landed parts blanked"
+        line = f"{done}, {self.parts_blanked} landed parts and {self.answers_blanked} journalled answers blanked"
         if self.waiting_days is None:
             return line
         return f"{line}, the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
@@ -47,7 +50,20 @@ def run(lake: Lake, control: Control, landing: Landing, tables: Iterable[Table],
     """Blank deleted posts in the landing; vacuum if it is the weekday for it or deletions wait."""
     deleted = control.deleted()
     blanked = landing.purge(deleted) + landing.purge_live(deleted)
+    gone = deleted.filter(deleted["kind"] == "post")["fullname"].unique().to_list()
+    answers = purge_answers(control, gone)
     waiting = waiting_days(control, now)
     due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
     removed = sum(lake.vacuum(table) for table in tables) if due else 0
-    return Maintenance(due, removed, blanked, waiting)
+    return Maintenance(due, removed, blanked, answers, waiting)
+
+
+def purge_answers(control: Control, row_refs: list[str]) -> int:
+    """Blank what models said about rows whose source is gone; return how many answers."""
+    if not row_refs:
+        return 0
+    store = Store(control)
+    try:
+        return store.write(lambda connection: purge(connection, row_refs))
+    finally:
+        store.close()

@@ -18,7 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
 from magpie.leads.keywords import compile_keyword, parse_keyword
-from magpie.text.embedders import EMBEDDERS
+from magpie.llm.choices import Choice
+from magpie.text.embedders import EMBEDDERS, HOSTED_EMBEDDERS
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Usd = Annotated[Decimal, Field(ge=0, le=100_000, decimal_places=4)]
@@ -31,6 +32,22 @@ class Strict(BaseModel):
     """A wrong key is an error, not a silently ignored line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FunctionChoice(Strict):
+    """How one function is asked, where it differs from its default; `model` is an alias or provider/model."""
+
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_output_tokens: int | None = Field(default=None, ge=16, le=128_000)
+    prompt: str | None = Field(default=None, max_length=100_000)
+
+    def choice(self) -> Choice:
+        """What this tier says, in the engine's terms."""
+        return Choice(self.model, self.temperature, self.max_output_tokens, self.prompt)
+
+
+DEFAULT_CHOICE = FunctionChoice()
 
 
 class Keyword(Strict):
@@ -62,6 +79,7 @@ class Campaign(Strict):
     gates: dict[str, Any] = {}
     llm_daily_cap_usd: Usd = Decimal("1.00")
     draft_reply: bool = False
+    functions: dict[str, FunctionChoice] = {}
 
     @field_validator("keywords", mode="before")
     @classmethod
@@ -106,13 +124,17 @@ class Leads(Strict):
     profile: Literal["calibrated", "reference"] = "calibrated"
     # Subreddits' activity, a mean over seven days, is counted in the same window.
     bm25_corpus_days: int = Field(default=30, ge=7, le=30)
+    # Leads below are rejected low_intent; on the offline rules' scale no lead is below 40.
+    min_intent_score: int = Field(default=0, ge=0, le=100)
+    # Rejected posts offered for labelling per campaign and day, so that recall can be estimated.
+    rejection_sample: int = Field(default=20, ge=0, le=1000)
     gates: dict[str, Any] = {}
 
     @field_validator("embed_model")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in EMBEDDERS:
-            raise ValueError(f"must be one of {', '.join(sorted(EMBEDDERS))}")
+        if value not in EMBEDDERS and value not in HOSTED_EMBEDDERS:
+            raise ValueError(f"must be one of {', '.join(sorted([*EMBEDDERS, *HOSTED_EMBEDDERS]))}")
         return value
 
 
@@ -121,6 +143,37 @@ class Caps(Strict):
 
     global_daily_cap_usd: Usd = Decimal("15.00")
     leads_daily_cap_usd: Usd = Decimal("5.00")
+    # Per UTC day, UTC month and run, by scope of the ledger: `provider:openai`, `asset:lead_extractions`, `all`.
+    daily_usd: dict[str, Usd] = {}
+    monthly_usd: dict[str, Usd] = {}
+    run_usd: Usd | None = None
+
+
+class LLM(Strict):
+    """Which models answer, and how they are called; keys come from the environment alone."""
+
+    provider: Literal["auto", "offline", "openai", "anthropic", "openrouter", "local"] = "auto"
+    workers: int = Field(default=8, ge=1, le=64)
+    timeout_seconds: float = Field(default=120, ge=1, le=3600)
+    base_urls: dict[Literal["openai", "anthropic", "openrouter", "local"], str] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    models: tuple[dict[str, Any], ...] = ()
+    functions: dict[str, FunctionChoice] = {}
+    # Ask again where a call was cut off after it was sent, and may be paid a second time.
+    allow_double_payment: bool = False
+    allow_paid_openrouter: bool = False
+    # OpenRouter allows 1000 free calls a day to accounts that ever bought 10 credits, else 50 (then set 45).
+    openrouter_free_daily: int = Field(default=900, ge=0, le=100_000)
+    openrouter_free_per_minute: int = Field(default=20, ge=1, le=1000)
+    quota_shares: dict[str, int] = {"memes": 800, "persona": 100}
+
+    @field_validator("base_urls")
+    @classmethod
+    def _addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        for provider, url in value.items():
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{provider}: {url!r} is no address; write it as https://host/v1")
+        return {provider: url.rstrip("/") for provider, url in value.items()}
 
 
 class Settings(Strict):
@@ -130,6 +183,7 @@ class Settings(Strict):
     reddit: Reddit = Reddit()
     leads: Leads = Leads()
     caps: Caps = Caps()
+    llm: LLM = LLM()
     campaigns: tuple[Campaign, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
@@ -203,6 +257,10 @@ class Settings(Strict):
     @property
     def live_archive(self) -> Path:
         return self.home / "raw" / "reddit" / "live"
+
+    @property
+    def prices_file(self) -> Path:
+        return self.root / "prices.yaml"
 
     @property
     def exports(self) -> Path:

@@ -46,6 +46,17 @@ def top_ranked(lake: Lake, per_campaign: int) -> pl.DataFrame:
     )
 
 
+def top_leads(lake: Lake, per_campaign: int) -> pl.DataFrame:
+    """Return the leads of each campaign with the highest intent; no rows where no extraction has run."""
+    order = ("campaign_id", pl.col("intent_score"), pl.col("relevance_score"), "fullname")
+    found = lake.read(leads.LEADS).filter("evidence_grounded").sort(order, descending=[False, True, True, False])
+    best = found.group_by("campaign_id", maintain_order=True).head(per_campaign)
+    return best.select(
+        *("campaign_id", "intent_score", "intent_tier", "relevance_score", "day", "subreddit", "title"),
+        *("evidence_quote", "provider", "reddit_url"),
+    ).collect()
+
+
 def _summary(lake: Lake, table: Table) -> TableSummary:
     there = lake.present(table)
     by_status: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from magpie.control import Control
 from magpie.lake import Commit, Lake, conform, partition_filter
-from magpie.leads import corpus, ranking, stages
+from magpie.leads import corpus, extraction, ranking, stages
 from magpie.leads import tables as t
+from magpie.leads.extract_lead import CheckedLead, offline
 from magpie.leads.posts import reddit_posts
 from magpie.leads.rejections import rejections
 from magpie.settings import Settings
@@ -92,6 +94,44 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
+def lead(row: Mapping[str, Any], **more: Any) -> CheckedLead:
+    """A model's answer about any post, that the check has passed."""
+    told = {
+        "is_lead": True,
+        "intent_score": 75,
+        "lead_type": "comparing",
+        "pain_point": "spreadsheets",
+        "desired_solution": None,
+        "budget": None,
+        "urgency": "soon",
+        "competitors": ("HubSpot",),
+        "contact_info": {"email": "a@example.org", "handle": None, "url": None},
+        "sentiment": "mixed",
+        "evidence_quote": str(row["text"])[:300],
+        "reason": "They compare tools.",
+        "suggested_reply": None,
+        "confidence": 0.8,
+        "evidence_grounded": True,
+        "contact_dropped": False,
+    }
+    return CheckedLead.model_validate({**told, **more})
+
+
+Answer = Callable[[Mapping[str, Any]], CheckedLead | Mapping[str, Any]]
+
+
+def results(inputs: pl.DataFrame, answer: Answer = offline) -> pl.DataFrame:
+    """The engine's rows for these inputs."""
+    nothing = dict.fromkeys(extraction.RESULTS)
+    rows = []
+    for row in inputs.iter_rows(named=True):
+        said = answer(row)
+        base = {**nothing, "row_ref": row["row_ref"], "status": "ok", "provider": "offline", "cost_usd": Decimal(0)}
+        base |= {"model": "offline", "attempts": 0, "tokens_in": 0, "tokens_out": 0, "credits": 0}
+        rows.append({**base, **({"value": said.model_dump_json()} if isinstance(said, CheckedLead) else said)})
+    return pl.DataFrame(rows, schema=extraction.RESULTS)
+
+
 class MemoryLake(Lake):
     """A lake that keeps its tables in memory under the same checks, for properties that need many worlds."""
 
@@ -160,6 +200,26 @@ class World:
             self.make(table, Partitions({name: frozenset(days) for name in names}))
         return self
 
+    def extract(self, days: Sequence[date], answer: Answer = offline, campaign_id: str | None = None) -> "World":
+        """Make lead_extractions and leads of a campaign's days from `answer` of each candidate, and rejections anew.
+
+        `answer` returns a checked answer, or what else the engine's row says.
+        """
+        campaign = self.settings.campaigns[0] if campaign_id is None else self.settings.campaign(campaign_id)
+        partitions = Partitions({campaign.id: frozenset(days)})
+        matched, ranked, stored = (
+            self.lake.read(table, partitions).collect()
+            for table in (t.CAMPAIGN_POSTS, t.RANKED_POSTS, t.LEAD_EXTRACTIONS)
+        )
+        posts = self.lake.read(t.REDDIT_POSTS)
+        inputs = extraction.extraction_inputs(ranked, posts, matched, campaign)
+        least, deleted = self.settings.leads.min_intent_score, self.deleted
+        read = extraction.lead_extractions(ranked, inputs, results(inputs, answer), least, deleted, stored)
+        self.lake.write(t.LEAD_EXTRACTIONS, read, partitions)
+        self.lake.write(t.LEADS, extraction.leads(read, ranked, matched, posts), partitions)
+        self.make(t.REJECTIONS, partitions)
+        return self
+
     def rows(self, table: Table) -> pl.DataFrame:
         return self.lake.read(table).sort(table.sort_by).collect()
 
@@ -185,7 +245,8 @@ class World:
             posts = lake.read(t.REDDIT_POSTS, Partitions.days(days))
             return ranking.post_embeddings(matched, posts, embedder_named(self.settings.leads.embed_model))
         if table is t.REJECTIONS:
-            return rejections(lake.read(t.CAMPAIGN_POSTS, partitions), lake.read(t.RANKED_POSTS, partitions))
+            stages_of = (t.CAMPAIGN_POSTS, t.RANKED_POSTS, t.LEAD_EXTRACTIONS)
+            return rejections(*(lake.read(stage, partitions) for stage in stages_of))
         return self._per_campaign(table, partitions)
 
     def _per_campaign(self, table: Table, partitions: Partitions) -> pl.DataFrame:

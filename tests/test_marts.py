@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,18 @@ from magpie.catalog import TABLES
 from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.leads.gates import METADATA_GATES, SCORE_GATES, Gate, stage_of
-from magpie.leads.tables import CAMPAIGN_KEYWORDS, CAMPAIGN_POSTS, RANKED_POSTS
+from magpie.leads.tables import (
+    CAMPAIGN_KEYWORDS,
+    CAMPAIGN_POSTS,
+    LEAD_EXTRACTIONS,
+    LEAD_FEEDBACK,
+    LEADS,
+    RANKED_POSTS,
+)
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
-MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles"}
+MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles", "leads_current"}
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 # Imported by every Python that dbt's commands start: what they look up or connect to is written down.
@@ -47,9 +55,10 @@ note("watching", os.path.basename(sys.orig_argv[1]))
 def rows(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
     """Rows of `table`: what a row does not give is null where it may be, else something empty."""
     empty = {pl.String: "", pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: True, pl.List: [], pl.Date: MONDAY}
-    empty[pl.Datetime] = datetime(2026, 3, 2, tzinfo=UTC)
+    empty |= {pl.Datetime: datetime(2026, 3, 2, tzinfo=UTC), pl.Decimal: Decimal(0)}
     base = {n: None if c.nullable else empty[c.dtype.base_type()] for n, c in table.schema.columns().items()}
-    return pl.DataFrame([{**base, "status": "ok", "campaign_id": "crm", **row} for row in given], schema=table.dtypes)
+    fate = {"status": "ok"} if "status" in base else {}
+    return pl.DataFrame([{**base, **fate, "campaign_id": "crm", **row} for row in given], schema=table.dtypes)
 
 
 def log(gates: tuple[Gate, ...], **outcomes: str) -> list[dict[str, Any]]:
@@ -115,6 +124,78 @@ def fill(lake: Lake) -> None:
     lake.write(CAMPAIGN_KEYWORDS, keywords, Partitions.leading(["crm"]))
 
 
+def read(fullname: str, score: int, cost: str, reason: str | None = None, **more: Any) -> dict[str, Any]:
+    """A row of lead_extractions: a lead, or with a reason one that is none."""
+    return {
+        "fullname": fullname,
+        "extracted_data": "{}",
+        "is_lead": reason is None,
+        "intent_score": score,
+        "intent_tier": "warm",
+        "evidence_grounded": True,
+        "provider": "openai",
+        "cost_usd": Decimal(cost),
+        "status": "rejected" if reason else "ok",
+        "reason": reason,
+        **more,
+    }
+
+
+def lead(fullname: str, score: int, **more: Any) -> dict[str, Any]:
+    known = {"kind": "submission", "intent_tier": "warm", "evidence_quote": "we need a bike", "urgency": "now"}
+    contact = {"email": "a@example.org", "handle": None, "url": None}
+    return {"fullname": fullname, **known, "intent_score": score, "contact_info": contact, **more}
+
+
+def fill_read(lake: Lake) -> None:
+    """A second campaign, of which a model has read Monday whole and Tuesday in part, and what people said of it."""
+    bike = {"campaign_id": "bike"}
+    crowd = [matched(f"t3_x{n}", ["noise", "some"], None, "nsfw", g4="reject") for n in range(99)]
+    posts = [
+        *crowd,
+        matched("t3_l1", ["bike", "some"]),
+        *(matched(name, ["bike"]) for name in ("t3_l2", "t3_l3", "t3_n1")),
+        matched("t3_n2", ["noise"]),
+        matched("t3_stale", ["bike"], None, "nsfw", g4="reject"),
+        matched("t3_gone", [], None, "deleted", gate_log=[]),
+        *(matched(name, ["bike"], day=TUESDAY) for name in ("t3_l4", "t3_p")),
+    ]
+    days = Partitions({"bike": frozenset({MONDAY, TUESDAY})})
+    lake.write(CAMPAIGN_POSTS, rows(CAMPAIGN_POSTS, *({**row, **bike} for row in posts)), days)
+    ranked = [scored(name, 0.5, 0.6) for name in ("t3_l1", "t3_l2", "t3_l3", "t3_n1", "t3_n2", "t3_stale")]
+    ranked += [{**scored(name, 0.5, 0.6), "day": TUESDAY} for name in ("t3_l4", "t3_p")]
+    lake.write(RANKED_POSTS, rows(RANKED_POSTS, *({**row, **bike} for row in ranked)), days)
+    tombstone = dict.fromkeys(("extracted_data", "is_lead", "intent_score", "intent_tier"))
+    waiting = {"status": "pending", "reason": "cap_exhausted", "provider": None, **tombstone}
+    extractions = [
+        read("t3_l1", 60, "0.001"),
+        read("t3_l2", 90, "0.002"),
+        read("t3_l3", 80, "0.0005", evidence_grounded=False),
+        read("t3_n1", 10, "0.001", "not_a_lead"),
+        read("t3_n2", 10, "0.001", "not_a_lead"),
+        read("t3_stale", 70, "0.001"),
+        read("t3_gone", 0, "0.0005", "deleted", **tombstone),
+        read("t3_l4", 50, "0.000000001", day=TUESDAY),
+        {**read("t3_p", 0, "0", "cap_exhausted", day=TUESDAY), **waiting},
+    ]
+    lake.write(LEAD_EXTRACTIONS, rows(LEAD_EXTRACTIONS, *({**row, **bike} for row in extractions)), days)
+    found = [lead("t3_l1", 60), lead("t3_l2", 90), lead("t3_l3", 80, evidence_grounded=False), lead("t3_stale", 70)]
+    found.append(lead("t3_l4", 50, day=TUESDAY, contact_info=None))
+    lake.write(LEADS, rows(LEADS, *({**row, **bike} for row in found)), days)
+    words = [{"keyword_norm": word, "kind": "include", **bike} for word in ("bike", "noise", "some")]
+    lake.write(CAMPAIGN_KEYWORDS, rows(CAMPAIGN_KEYWORDS, *words), Partitions.leading(["bike"]))
+    later = datetime(2026, 3, 9, tzinfo=UTC)
+    said = [
+        {"event_id": 1, "at": later, "fullname": "t3_l1", "workflow": "rejected", "label": "not_relevant"},
+        {"event_id": 2, "at": later, "fullname": "t3_l1", "workflow": "approved", "reason": "after all"},
+        {"event_id": 3, "fullname": "t3_l1", "workflow": "dismissed", "reason": "earlier, though recorded later"},
+        {"event_id": 4, "fullname": "t3_l2", "label": "relevant"},
+        {"event_id": 5, "fullname": "t3_x1", "label": "relevant"},
+    ]
+    events = rows(LEAD_FEEDBACK, *({"actor": "ann", **row, **bike} for row in said))
+    lake.write(LEAD_FEEDBACK, events, Partitions.whole())
+
+
 @dataclass(frozen=True)
 class Built:
     """A home whose warehouse was built twice: over an empty lake, then over the filled one."""
@@ -145,6 +226,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         with duckdb.connect(str(settings.warehouse), read_only=True) as old:
             when_empty = {mart: len(old.table(f"marts.{mart}").fetchall()) for mart in MARTS}
             fill(Lake(settings.lake_root))
+            fill_read(Lake(settings.lake_root))
             result = build_marts(settings, instance)
             still = len(old.sql("FROM marts.gate_funnel").fetchall()) + len(
                 old.sql("FROM lake.ranked_posts").fetchall()
@@ -189,9 +271,10 @@ def test_the_marts_know_the_gates_that_the_rules_apply(built: Built) -> None:
 
 
 def test_metrics_count_posts_and_leave_leads_null_until_an_extraction_ran(built: Built) -> None:
-    monday, tuesday = built.sql("FROM marts.campaign_metrics ORDER BY day").to_dicts()
+    monday, tuesday = built.sql("FROM marts.campaign_metrics WHERE campaign_id = 'crm' ORDER BY day").to_dicts()
     counts = ("matched", "n_submissions", "n_comments", "passed_metadata", "candidates", "leads_found")
     assert [monday[name] for name in counts] == [7, 5, 2, 5, 2, None]
+    assert {monday[name] for name in ("extractions_pending", "leads_labelled", "precision", "cost_usd")} == {None}
     assert [monday["best_fused"], monday["median_fused"]] == pytest.approx([0.8, 0.7])
     assert [monday["freshness_p50_s"], monday["freshness_p95_s"]] == pytest.approx([40, 67])
     assert [tuesday[name] for name in counts] == [1, 1, 0, 0, 0, None]
@@ -200,7 +283,8 @@ def test_metrics_count_posts_and_leave_leads_null_until_an_extraction_ran(built:
 
 def test_every_include_keyword_is_listed_with_what_it_brings_also_if_that_is_nothing(built: Built) -> None:
     noise = built.sql(
-        "SELECT keyword_norm, matches, candidates, candidate_rate, suggest_suspend FROM marts.keyword_noise"
+        "SELECT keyword_norm, matches, candidates, candidate_rate, suggest_suspend FROM marts.keyword_noise "
+        "WHERE campaign_id = 'crm'"
     )
     assert set(noise.rows()) == {
         ("crm", 4, 2, 0.5, None),
@@ -210,8 +294,39 @@ def test_every_include_keyword_is_listed_with_what_it_brings_also_if_that_is_not
     }
 
 
+def test_metrics_count_leads_that_still_stand_and_all_that_was_paid(built: Built) -> None:
+    monday, tuesday = built.sql("FROM marts.campaign_metrics WHERE campaign_id = 'bike' ORDER BY day").to_dicts()
+    assert (monday["candidates"], monday["extractions_pending"], monday["leads_found"]) == (5, 0, 3)
+    assert (monday["leads_labelled"], monday["precision"]) == (2, 0.5)
+    assert monday["cost_usd"] == Decimal("0.007"), "a stale row and a tombstone were paid for as well"
+    assert monday["cost_per_lead"] == pytest.approx(0.007 / 3)
+    assert (tuesday["extractions_pending"], tuesday["leads_found"], tuesday["precision"]) == (1, 1, None)
+    assert tuesday["cost_usd"] == Decimal("0.000000001"), "not one nano-dollar is lost"
+
+
+def test_leads_are_listed_once_with_what_was_last_said_and_without_doubtful_quotes(built: Built) -> None:
+    found = built.sql("FROM marts.leads_current").select(
+        "fullname", "intent_score", "workflow", "label", "feedback_reason", pl.col("contact_info").struct.field("email")
+    )
+    assert found.rows() == [
+        ("t3_l2", 90, "new", "relevant", None, "a@example.org"),
+        ("t3_l1", 60, "approved", "not_relevant", "after all", "a@example.org"),
+        ("t3_l4", 50, "new", None, None, None),
+    ]
+
+
+def test_a_keyword_is_judged_by_days_that_were_read_whole(built: Built) -> None:
+    columns = "keyword_norm, matches, matches_read, leads, lead_rate, suggest_suspend"
+    noise = built.sql(f"SELECT {columns} FROM marts.keyword_noise WHERE campaign_id = 'bike'")
+    assert set(noise.rows()) == {
+        ("bike", 7, 5, 4, 0.6, False),
+        ("noise", 100, 100, 0, 0.0, True),
+        ("some", 100, 100, 1, 0.01, False),
+    }
+
+
 def test_percentiles_are_of_scored_posts_that_still_pass_gates_0_to_7(built: Built) -> None:
-    (row,) = built.sql("FROM marts.cosine_percentiles").to_dicts()
+    (row,) = built.sql("FROM marts.cosine_percentiles WHERE campaign_id = 'crm'").to_dicts()
     assert (row["campaign_id"], row["embed_model"], row["n"]) == ("crm", "offline-hash-1024", 4)
     assert [row["cosine_p5"], row["cosine_p50"], row["cosine_p95"]] == pytest.approx([0.115, 0.25, 0.47])
     assert row["fused_p75"] == pytest.approx(0.65)
@@ -223,7 +338,7 @@ def test_an_empty_lake_builds_empty_marts(built: Built) -> None:
 
 def test_a_session_on_the_old_warehouse_keeps_its_rows_when_a_new_one_replaces_it(built: Built) -> None:
     assert built.seen_by_old_session == 0
-    assert built.sql("FROM marts.gate_funnel").height == 32
+    assert built.sql("FROM marts.gate_funnel").height == 64
 
 
 def test_older_clients_can_open_the_warehouse_and_nothing_is_left_beside_it(built: Built) -> None:
@@ -250,7 +365,7 @@ def test_each_mart_reports_its_size_a_preview_and_its_tests(built: Built) -> Non
     ]
     shown = {mat.asset_key.path[-1]: mat.metadata for mat in made}
     assert set(shown) == MARTS
-    assert shown["gate_funnel"]["dagster/row_count"].value == 32
+    assert shown["gate_funnel"]["dagster/row_count"].value == 64
     assert "| crm |" in str(shown["campaign_metrics"]["preview"].value)
     checks = built.result.get_asset_check_evaluations()
     assert "gate_funnel_conserves_rows" in {check.check_name for check in checks}
@@ -262,9 +377,10 @@ def test_the_lineage_of_the_marts_begins_at_the_assets_that_write_the_lake(built
     parents = {key.path[-1]: {dep.path[-1] for dep in marts.asset_deps[key]} for key in marts.keys}
     assert parents == {
         "gate_funnel": {"campaign_posts", "ranked_posts"},
-        "campaign_metrics": {"campaign_posts", "ranked_posts"},
-        "keyword_noise": {"campaign_keywords", "campaign_posts", "ranked_posts"},
+        "campaign_metrics": {"campaign_posts", "ranked_posts", "lead_extractions", "leads", "lead_feedback"},
+        "keyword_noise": {"campaign_keywords", "campaign_posts", "ranked_posts", "lead_extractions", "leads"},
         "cosine_percentiles": {"campaign_posts", "ranked_posts"},
+        "leads_current": {"campaign_posts", "ranked_posts", "lead_extractions", "leads", "lead_feedback"},
     }
     assert set.union(*parents.values()) <= set(TABLES)
     assert {spec.group_name for spec in marts.specs} == {"marts"}

@@ -6,18 +6,20 @@ from typing import Any
 
 import polars as pl
 import pytest
-from leads_world import DAY, OPEN_GATES, World, a_campaign, a_post, one_day, some_settings
+from leads_world import DAY, OPEN_GATES, World, a_campaign, a_post, lead, one_day, some_settings
 
 from magpie.leads import quality
 from magpie.leads import tables as t
 from magpie.tables import Partitions, Table
 
 HERE = Partitions({"crm": frozenset([DAY])})
+NOW = datetime(2026, 3, 25, tzinfo=UTC)
 
 
 def healthy(**gates: Any) -> World:
     posts = [a_post(f"t3_{n}", author_karma=50, sub_hot_posts=10) for n in range(6)] + [a_post("t3_x", over_18=True)]
-    return one_day(posts, some_settings(a_campaign(gates={**OPEN_GATES, **gates})))
+    world = one_day(posts, some_settings(a_campaign(gates={**OPEN_GATES, **gates})))
+    return world.extract([DAY], lambda row: lead(row, is_lead=row["row_ref"] != "t3_5"))
 
 
 def change(world: World, table: Table, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> World:
@@ -35,6 +37,11 @@ CHECKS = [
     quality.kill_rates(t.CAMPAIGN_POSTS),
     quality.kill_rates(t.RANKED_POSTS),
     quality.bad_lines_share,
+    quality.candidates_read,
+    quality.leads_complete,
+    quality.evidence_grounded,
+    quality.invalid_output,
+    quality.pending_extractions(lambda: NOW),
 ]
 
 
@@ -62,9 +69,10 @@ def test_a_survivor_without_a_score_is_found() -> None:
 @pytest.mark.parametrize(
     ("table", "edit", "counts"),
     [
-        (t.REJECTIONS, lambda rows: rows.clear(), (7, 6, 6)),
-        (t.RANKED_POSTS, lambda rows: rows.head(5), (7, 6, 6)),
-        (t.REJECTIONS, lambda rows: rows.with_columns(pl.lit("t3_1").alias("fullname")), (7, 7, 6)),
+        (t.REJECTIONS, lambda rows: rows.clear(), (7, 5, 5)),
+        (t.RANKED_POSTS, lambda rows: rows.head(4), (7, 6, 6)),
+        (t.LEAD_EXTRACTIONS, lambda rows: rows.clear(), (7, 8, 7)),
+        (t.REJECTIONS, lambda rows: rows.with_columns(pl.lit("t3_1").alias("fullname")), (7, 7, 5)),
         (t.CAMPAIGN_POSTS, lambda rows: rows.head(6), (6, 7, 7)),
         (t.CAMPAIGN_POSTS, lambda rows: rows.clear(), (0, 7, 7)),
     ],
@@ -77,6 +85,78 @@ def test_rows_lost_or_doubled_between_stages_are_found(
     assert finding.rows == [
         {"campaign_id": "crm", "day": str(DAY), "matched": matched, "accounted": accounted, "distinct": distinct}
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "edit", "counts"),
+    [
+        (t.LEAD_EXTRACTIONS, lambda rows: rows.head(5), (6, 5, 5)),
+        (t.LEAD_EXTRACTIONS, lambda rows: rows.clear(), (6, 0, 0)),
+        (t.RANKED_POSTS, lambda rows: rows.head(5), (5, 6, 5)),
+        (t.LEAD_EXTRACTIONS, lambda rows: rows.with_columns(pl.col("fullname") + "z"), (6, 6, 0)),
+    ],
+)
+def test_a_candidate_that_was_not_read_or_a_reading_of_none_is_found(
+    table: Table, edit: Callable[[pl.DataFrame], pl.DataFrame], counts: tuple[int, int, int]
+) -> None:
+    finding = quality.candidates_read(change(healthy(), table, edit).lake, HERE)
+    candidates, extractions, both = counts
+    expected = {"candidates": candidates, "extractions": extractions, "in_both": both}
+    assert finding.rows == [{"campaign_id": "crm", "day": str(DAY), **expected}]
+
+
+def test_a_lead_without_its_extraction_is_found_and_so_is_one_that_was_lost() -> None:
+    fewer = quality.leads_complete(change(healthy(), t.LEADS, lambda rows: rows.head(4)).lake, HERE)
+    assert [(row["extracted"], row["leads"]) for row in fewer.rows] == [(5, 4)]
+    more = quality.leads_complete(change(healthy(), t.LEAD_EXTRACTIONS, lambda rows: rows.head(4)).lake, HERE)
+    assert [(row["extracted"], row["leads"]) for row in more.rows] == [(4, 5)]
+
+
+def read(**changed: pl.Expr) -> World:
+    """Twenty readings by one model, with some columns changed by their number `n`."""
+    posts = [a_post(f"t3_{n}") for n in range(20)]
+    world = one_day(posts, some_settings(a_campaign(gates=OPEN_GATES))).extract([DAY], lead)
+    edit = [made.alias(name) for name, made in changed.items()]
+    return change(world, t.LEAD_EXTRACTIONS, lambda rows: rows.with_row_index("n").with_columns(edit).drop("n"))
+
+
+@pytest.mark.parametrize(("doubtful", "found"), [(1, []), (2, [0.1])])
+def test_more_than_one_doubtful_quote_in_twenty_is_found(doubtful: int, found: list[float]) -> None:
+    world = read(evidence_grounded=pl.col("n") >= doubtful)
+    assert [row["ungrounded"] for row in quality.evidence_grounded(world.lake, HERE).rows] == found
+    no_leads = read(evidence_grounded=pl.lit(False), is_lead=pl.lit(False))
+    assert quality.evidence_grounded(no_leads.lake, HERE).rows == [], "of what is no lead nobody reads the quote"
+
+
+@pytest.mark.parametrize(("invalid", "found"), [(1, []), (2, [0.1])])
+def test_more_than_one_invalid_answer_in_twenty_is_found(invalid: int, found: list[float]) -> None:
+    bad = pl.col("n") < invalid
+    reason = pl.when(pl.col("n") == 0).then(pl.lit("llm_error:invalid_output")).otherwise(pl.lit("invalid_output"))
+    world = read(reason=pl.when(bad).then(reason), is_lead=pl.when(~bad).then(True))
+    assert [row["invalid"] for row in quality.invalid_output(world.lake, HERE).rows] == found
+    capped = read(reason=pl.lit("cap_exhausted"), is_lead=pl.lit(None, pl.Boolean))
+    assert quality.invalid_output(capped.lake, HERE).rows == []
+
+
+@pytest.mark.parametrize(
+    ("waiting", "hours_ago", "found"),
+    [(10, 1, False), (11, 1, True), (1, 72, False), (1, 73, True), (1, None, False)],
+)
+def test_candidates_that_wait_too_many_or_too_long_are_found(waiting: int, hours_ago: int | None, found: bool) -> None:
+    waits = pl.col("n") < waiting
+    not_before = pl.lit(None if hours_ago is None else NOW - timedelta(hours=hours_ago), pl.Datetime("us", "UTC"))
+    world = read(
+        status=pl.when(waits).then(pl.lit("pending")).otherwise("status"),
+        reason=pl.when(waits).then(pl.lit("cap_exhausted")),
+        not_before=pl.when(waits).then(not_before),
+    )
+    rows = quality.pending_extractions(lambda: NOW)(world.lake, HERE).rows
+    assert [row["mostly"] for row in rows] == (["cap_exhausted"] if found else [])
+
+
+def test_every_check_is_described() -> None:
+    assert {"every_candidate_is_read", "every_lead_is_there", "evidence_grounded"} <= quality.DESCRIPTIONS.keys()
+    assert all(text.endswith(".") for text in quality.DESCRIPTIONS.values())
 
 
 def test_a_post_in_two_days_is_found() -> None:

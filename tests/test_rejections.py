@@ -85,7 +85,22 @@ def test_a_cell_that_a_spreadsheet_would_run_is_prefixed_and_numbers_are_not(
     assert pl.read_csv(path, infer_schema=False)["observed"].to_list() == [written]
 
 
+def test_what_a_model_turned_down_is_there_once_and_not_after_a_gate_turned_it_away_too() -> None:
+    world = one_day([*POSTS, a_post("t3_d")], some_settings(a_campaign(gates={"min_fused": 0.0})))
+    world.extract([DAY], lambda row: {"status": "rejected", "reason": "refused", "observed": "no"})
+    candidates = set(world.rows(t.RANKED_POSTS).filter(pl.col("status") == "ok")["fullname"])
+    told = world.rows(t.REJECTIONS).filter(pl.col("stage") == "llm")
+    assert candidates and set(told["fullname"]) == candidates
+    assert told.select("gate", "reason", "observed").unique().rows() == [("refused", "refused", "no")]
+    ranked = world.rows(t.RANKED_POSTS).with_columns(pl.lit("rejected").alias("status"), pl.lit("8").alias("gate"))
+    stages = [world.rows(table).lazy() for table in (t.CAMPAIGN_POSTS, t.LEAD_EXTRACTIONS)]
+    later = rejections(stages[0], ranked.lazy(), stages[1])
+    assert later["fullname"].is_unique().all()
+    assert "llm" not in later["stage"].to_list()
+    assert rejections(stages[0], ranked.lazy()).equals(later), "before any extraction there is nothing to add"
+
+
 def test_a_stage_without_rows_gives_an_empty_table_in_the_declared_columns() -> None:
-    rows = rejections(t.CAMPAIGN_POSTS.empty().lazy(), t.RANKED_POSTS.empty().lazy())
+    rows = rejections(*(table.empty().lazy() for table in (t.CAMPAIGN_POSTS, t.RANKED_POSTS, t.LEAD_EXTRACTIONS)))
     assert rows.schema == t.REJECTIONS.dtypes
     assert rows.is_empty()

@@ -1,15 +1,18 @@
 """Why a post is where it is: every gate that saw it, and one sentence."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
-from leads_world import World, a_campaign, a_post, one_day, some_settings
+from leads_world import DAY, World, a_campaign, a_post, lead, one_day, some_settings
 
 from magpie.errors import UserError
 from magpie.leads import tables as t
 from magpie.leads.campaign_posts import blanked
 from magpie.leads.gates import METADATA_GATES, SCORE_GATES
 from magpie.leads.why import Story, fullname_of, why
+from magpie.tables import Partitions
 
 
 def world(**gates: Any) -> World:
@@ -75,6 +78,67 @@ def test_a_deleted_post_is_told_as_deleted() -> None:
     gone = blanked(rows.filter(rows["fullname"] == "t3_nsfw")).select(rows.columns)
     made.lake.frames[t.CAMPAIGN_POSTS.name] = rows.filter(rows["fullname"] != "t3_nsfw").extend(gone)  # type: ignore[attr-defined]
     assert why(made.lake, made.settings, "crm", "t3_nsfw").verdict == "Rejected: deleted."
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"intent_score": 71}, "Lead: intent 71 (hot)."),
+        (
+            {"evidence_grounded": False},
+            "Lead: intent 75 (hot), but its quote is not in the post, so it is not shown.",
+        ),
+        ({"is_lead": False, "intent_score": 5}, "Rejected after reading: not_a_lead, intent 5."),
+    ],
+)
+def test_what_was_read_in_a_candidate_ends_its_story(said: dict[str, Any], told: str) -> None:
+    made = world().extract([DAY], lambda row: lead(row, **said))
+    found = why(made.lake, made.settings, "crm", "t3_good")
+    assert found.verdict.startswith("Candidate: rank 1 of its day") and found.verdict.endswith(told)
+    assert found.extraction is not None and found.extraction["provider"] == "offline"
+    assert story("t3_good").extraction is None
+    assert why(made.lake, made.settings, "crm", "t3_nsfw").verdict.startswith("Rejected by gate 4")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            {"status": "pending", "reason": "cap_exhausted", "not_before": datetime(2026, 3, 21, tzinfo=UTC)},
+            "Not read yet: cap_exhausted, not before 2026-03-21 00:00:00+00:00.",
+        ),
+        ({"status": "pending", "reason": "provider_auth"}, "Not read yet: provider_auth, until somebody acts."),
+        ({"status": "failed", "reason": "llm_error:invalid_output"}, "Reading failed: llm_error:invalid_output."),
+        ({"status": "rejected", "reason": "refused"}, "Rejected after reading: refused."),
+    ],
+)
+def test_a_candidate_that_could_not_be_read_says_why_and_until_when(said: dict[str, Any], told: str) -> None:
+    made = world().extract([DAY], lambda row: said)
+    assert why(made.lake, made.settings, "crm", "t3_good").verdict.endswith(told)
+
+
+def test_a_lead_below_the_floor_is_told_the_floor() -> None:
+    made = world()
+    made.settings = some_settings(a_campaign(gates={"min_fused": 0.2}), leads={"min_intent_score": 80})
+    made.extract([DAY], lead)
+    told = "Rejected after reading: low_intent, observed 75, threshold 80."
+    assert why(made.lake, made.settings, "crm", "t3_good").verdict.endswith(told)
+
+
+def test_the_last_that_was_said_of_a_post_is_told() -> None:
+    made, at = world(), datetime(2026, 4, 1, tzinfo=UTC)
+    event = {"event_id": 1, "at": at, "actor": "ann", "campaign_id": "crm", "fullname": "t3_good", "label": "relevant"}
+    others = [
+        {**event, "event_id": 2, "label": "not_relevant"},
+        {**event, "event_id": 3, "at": at - timedelta(days=1)},
+        {**event, "event_id": 4, "campaign_id": "another"},
+    ]
+    events = pl.DataFrame([event, *others], schema=t.LEAD_FEEDBACK.dtypes)
+    found = why(made.lake, made.settings, "crm", "t3_good", events).feedback
+    assert found is not None and found["event_id"] == 2
+    assert story("t3_good").feedback is None
+    made.lake.write(t.LEAD_FEEDBACK, events, Partitions.whole())
+    assert why(made.lake, made.settings, "crm", "t3_good").feedback == found
 
 
 def test_a_post_that_no_archive_holds_says_what_to_check() -> None:

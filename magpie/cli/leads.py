@@ -1,8 +1,10 @@
-"""`magpie leads ...`: replay thresholds, explain a post, forget a deleted one.
+"""`magpie leads ...`: review leads, replay thresholds, explain a post, forget a deleted one.
 
 Belongs here: arguments and printing. Does not belong here: what is decided (`magpie/leads`).
 """
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,9 +13,11 @@ import yaml
 
 from magpie.cli import options
 from magpie.cli.output import out, plain, table
+from magpie.cli.review import review
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
+from magpie.leads import feedback
 from magpie.leads.replay import Replay
 from magpie.leads.replay import replay as replay_rows
 from magpie.leads.why import Story, fullname_of
@@ -21,6 +25,7 @@ from magpie.leads.why import why as story_of
 from magpie.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(review)
 
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Campaign id, as in magpie.yaml.")]
 
@@ -49,7 +54,8 @@ def why(
     """Tell the whole story of one post: each gate, what it saw, what it asked for."""
     settings = load_settings(config)
     lake = Lake(settings.lake_root, settings.storage_options())
-    _print_story(story_of(lake, settings, campaign, fullname_of(post)))
+    events = feedback.events(Control(settings.control_database))
+    _print_story(story_of(lake, settings, campaign, fullname_of(post), events))
 
 
 @app.command()
@@ -152,7 +158,27 @@ def _print_story(story: Story) -> None:
         out.print(
             table(None, ("gate", "turns away", "outcome", "observed", "threshold"), rows, ("observed", "threshold"))
         )
+    if story.extraction or story.feedback:
+        out.print()
+        out.print(table(None, ("", " "), [(name, plain(value)) for name, value in _told(story)]))
     out.print(f"\n{plain(story.verdict)}")
+
+
+def _told(story: Story) -> Iterator[tuple[str, object]]:
+    """What was read in the post, what that cost, and what people said of it; what is not known is left out."""
+    read, said = story.extraction or {}, story.feedback or {}
+    answer = json.loads(read.get("extracted_data") or "{}")
+    version = f"prompt {read['prompt_version'][:12]}" if read.get("prompt_version") else ""
+    facts = [
+        ("intent", f"{read['intent_score']} {read['intent_tier']}" if answer else None),
+        ("quote", answer.get("evidence_quote")),
+        ("because", answer.get("reason")),
+        ("read by", ", ".join(part for part in (read.get("provider"), read.get("model"), version) if part)),
+        ("cost", f"{read['cost_usd']:f} USD, invalid answers {read['attempts']}" if read.get("provider") else None),
+        ("feedback", ", ".join(said[name] for name in ("workflow", "label", "reason") if said.get(name))),
+        ("said by", f"{said['actor']}, {said['at']}" if said else None),
+    ]
+    return ((name, value) for name, value in facts if value)
 
 
 def _number(value: float | None) -> str:

@@ -5,8 +5,7 @@ Belongs here: one function per finding, over the partitions just made. Does not 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -14,6 +13,7 @@ import polars as pl
 from magpie.lake import Lake
 from magpie.leads import tables as t
 from magpie.leads.gates import METADATA_GATES, SCORE_GATES
+from magpie.quality import SHOWN, Finding
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
@@ -28,8 +28,13 @@ KILL_RATE_DAYS = 7
 KILL_RATE_LEAST = 0.02
 # Rates of fewer rows jump about by themselves.
 KILL_RATE_MIN_ROWS = 30
-# Findings are read by people; the rest is counted.
-SHOWN = 20
+# More quotes than this outside their posts, or answers that do not validate, speak against the model or the prompt.
+UNGROUNDED_SHARE = 0.05
+INVALID_SHARE = 0.05
+INVALID_OUTPUT = ("invalid_output", "llm_error:invalid_output")
+# More waiting than read means that the cap is too low for the campaign; longer than three days, that nobody looks.
+PENDING_SHARE = 0.50
+PENDING_FOR = timedelta(hours=72)
 
 DESCRIPTIONS = {
     "bad_lines_share": "At most 1 % of an archive's lines are bad.",
@@ -40,21 +45,12 @@ DESCRIPTIONS = {
     "kill_rates": "No gate's share of rejections strays from the median of the last seven days.",
     "row_conservation": "Every matched post is either in rejections or goes on.",
     "unique_across_days": "A post has one partition per campaign.",
+    "every_candidate_is_read": "Every candidate has a row in lead_extractions, and every row there is of a candidate.",
+    "every_lead_is_there": "Every ok row of lead_extractions has a lead, and every lead such a row.",
+    "evidence_grounded": "The quotes of at least 95 % of the leads stand in their posts.",
+    "invalid_output": "At most 5 % of the rows that were read end without a valid answer.",
+    "pending_extractions": "At most half of the candidates wait, and none for 72 hours beyond its time.",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: nothing (`rows` empty) or rows that name partition and values, and one line about them."""
-
-    rows: list[dict[str, Any]]
-    summary: str
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame, none: str, some: str) -> "Finding":
-        text = [column for column, dtype in frame.schema.items() if dtype == pl.Date]
-        shown = frame.head(SHOWN).with_columns(pl.col(text).cast(pl.String)) if text else frame.head(SHOWN)
-        return cls(shown.to_dicts(), some.format(n=frame.height) if frame.height else none)
 
 
 def bad_lines_share(lake: Lake, _: Partitions) -> Finding:
@@ -111,24 +107,117 @@ def row_conservation(lake: Lake, partitions: Partitions) -> Finding:
     """Partitions in which matched != rejected + going on."""
     matched = lake.read(t.CAMPAIGN_POSTS, partitions).select("campaign_id", "day", "fullname")
     rejected = lake.read(t.REJECTIONS, partitions).select("campaign_id", "day", "fullname")
+    read = lake.read(t.LEAD_EXTRACTIONS, partitions).filter(pl.col("status") == "rejected")
     going_on = (
         lake.read(t.RANKED_POSTS, partitions)
         .filter(pl.col("status") != "rejected")
         .select("campaign_id", "day", "fullname")
+        .join(read, on=["campaign_id", "day", "fullname"], how="anti")
     )
     accounted = pl.concat([rejected, going_on])
-    sides = [(matched, "matched"), (accounted, "accounted"), (accounted.unique(), "distinct")]
+    wrong = _unequal((matched, "matched"), (accounted, "accounted"), (accounted.unique(), "distinct"))
+    return Finding.of(wrong, "every match is rejected or goes on", "{n} partitions lost or doubled rows")
+
+
+def candidates_read(lake: Lake, partitions: Partitions) -> Finding:
+    """Partitions in which candidates and rows of lead_extractions are not the same posts; tombstones count nowhere."""
+    key = ("campaign_id", "day", "fullname")
+    ranked = lake.read(t.RANKED_POSTS, partitions).filter(pl.col("status").is_in(["ok", "pending"])).select(key)
+    rows = lake.read(t.LEAD_EXTRACTIONS, partitions).filter(pl.col("reason").fill_null("") != "deleted").select(key)
+    both = rows.join(ranked, on=key, how="semi")
+    wrong = _unequal((ranked, "candidates"), (rows, "extractions"), (both, "in_both"))
+    return Finding.of(wrong, "every candidate is accounted for", "{n} partitions lost or doubled candidates")
+
+
+def leads_complete(lake: Lake, partitions: Partitions) -> Finding:
+    """Partitions in which leads and ok rows of lead_extractions are not the same posts."""
+    key = ("campaign_id", "day", "fullname")
+    read = lake.read(t.LEAD_EXTRACTIONS, partitions).filter(pl.col("status") == "ok").select(key)
+    found = lake.read(t.LEADS, partitions).select(key)
+    both = found.join(read, on=key, how="semi")
+    wrong = _unequal((read, "extracted"), (found, "leads"), (both, "in_both"))
+    return Finding.of(wrong, "every lead has its extraction", "{n} partitions lost or doubled leads")
+
+
+def evidence_grounded(lake: Lake, partitions: Partitions) -> Finding:
+    """Campaigns with more than 5 % of the leads whose quote is not in the post."""
+    shares = (
+        lake.read(t.LEAD_EXTRACTIONS, partitions)
+        .filter("is_lead")
+        .group_by("campaign_id", "provider", "model")
+        .agg(pl.len().alias("leads"), (~pl.col("evidence_grounded")).mean().alias("ungrounded"))
+        .filter(pl.col("ungrounded") > UNGROUNDED_SHARE)
+        .sort("campaign_id", "provider", "model")
+        .collect()
+    )
+    return Finding.of(
+        shares.with_columns(pl.col("ungrounded").round(3)),
+        "the quotes of the leads stand in their posts",
+        "in {n} cases more than 5 % of the quotes are not in their posts; such leads are not shown",
+    )
+
+
+def invalid_output(lake: Lake, partitions: Partitions) -> Finding:
+    """Campaigns with more than 5 % of the answers not valid after all re-asks; what waits otherwise does not count."""
+    invalid = pl.col("reason").is_in(INVALID_OUTPUT).fill_null(False)
+    read = pl.col("is_lead").is_not_null() | invalid
+    shares = (
+        lake.read(t.LEAD_EXTRACTIONS, partitions)
+        .filter(read)
+        .group_by("campaign_id", "provider", "model")
+        .agg(pl.len().alias("read"), invalid.mean().alias("invalid"))
+        .filter(pl.col("invalid") > INVALID_SHARE)
+        .sort("campaign_id", "provider", "model")
+        .collect()
+    )
+    return Finding.of(
+        shares.with_columns(pl.col("invalid").round(3)),
+        "the answers are valid",
+        "in {n} cases more than 5 % of the answers were not valid; try another model or shorten the campaign's prompt",
+    )
+
+
+def pending_extractions(now: Callable[[], datetime]) -> Callable[[Lake, Partitions], Finding]:
+    """Campaigns of which more than half waits, or something could have been tried again 72 hours ago.
+
+    Tables hold no time of a run, so how long a row has waited is counted from its `not_before`.
+    """
+
+    def judge(lake: Lake, partitions: Partitions) -> Finding:
+        waiting = pl.col("status") == "pending"
+        overdue = (waiting & (pl.col("not_before") < now() - PENDING_FOR)).fill_null(False)
+        shares = (
+            lake.read(t.LEAD_EXTRACTIONS, partitions)
+            .group_by("campaign_id")
+            .agg(
+                pl.len().alias("rows"),
+                waiting.mean().alias("pending"),
+                overdue.sum().alias("overdue"),
+                pl.col("reason").filter(waiting).mode().sort().first().alias("mostly"),
+            )
+            .filter((pl.col("pending") > PENDING_SHARE) | (pl.col("overdue") > 0))
+            .sort("campaign_id")
+            .collect()
+        )
+        return Finding.of(
+            shares.with_columns(pl.col("pending").round(3)),
+            "candidates are read in time",
+            "candidates of {n} campaigns wait: more than half of them, or beyond 72 hours",
+        )
+
+    return judge
+
+
+def _unequal(*sides: tuple[pl.LazyFrame, str]) -> pl.DataFrame:
+    """Count the rows of each side per partition; return the partitions in which they are not all equal."""
     counts = [side.group_by("campaign_id", "day").agg(pl.len().alias(name)) for side, name in sides]
     joined = counts[0]
     for side in counts[1:]:
         joined = joined.join(side, on=["campaign_id", "day"], how="full", coalesce=True)
-    wrong = (
-        joined.with_columns(pl.col("matched", "accounted", "distinct").fill_null(0))
-        .filter((pl.col("matched") != pl.col("accounted")) | (pl.col("accounted") != pl.col("distinct")))
-        .sort("campaign_id", "day")
-        .collect()
-    )
-    return Finding.of(wrong, "every match is rejected or goes on", "{n} partitions lost or doubled rows")
+    first, *others = (pl.col(name).fill_null(0) for _, name in sides)
+    unequal = pl.any_horizontal(first != other for other in others)
+    filled = joined.with_columns(pl.col(name).fill_null(0) for _, name in sides)
+    return filled.filter(unequal).sort("campaign_id", "day").collect()
 
 
 def unique_across_days(lake: Lake, partitions: Partitions) -> Finding:

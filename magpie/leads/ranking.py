@@ -6,7 +6,7 @@ the corpus counts (`corpus.py`).
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,10 +19,10 @@ from magpie.leads.gates import SCORE_GATES, decide, score_facts
 from magpie.leads.keywords import CompiledKeyword, keyword_set_hash, query_terms
 from magpie.leads.posts import post_text
 from magpie.leads.tables import CAMPAIGN_KEYWORDS, POST_EMBEDDINGS, RANKED_POSTS
-from magpie.tables import all_ok
+from magpie.tables import UTC, all_ok
 from magpie.text import bm25
 from magpie.text.cut import cut_utf8
-from magpie.text.embedder import Embedder, Vectors
+from magpie.text.embedder import AnyEmbedder, Vectors, Wait, embedded
 from magpie.text.similarity import centroid, cosine_rows, max_cosine_rows
 
 # Texts are embedded and scored in slices: a dense float64 block of this many rows stays below 100 MB.
@@ -37,12 +37,17 @@ class Direction:
     keyword_set_hash: str
     vectors: Vectors
     centroid: np.ndarray
+    # Set while the keywords have no vectors yet: nothing can be compared.
+    wait: Wait | None = None
 
 
-def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], embedder: Embedder) -> pl.DataFrame:
-    """Return the parsed keywords with their vectors, in the columns of `campaign_keywords`."""
+def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], embedder: AnyEmbedder) -> pl.DataFrame:
+    """Return the parsed keywords with their vectors, in the columns of `campaign_keywords`.
+
+    A keyword whose vector has to wait is pending.
+    """
     words = sorted({word.norm: word for word in keywords}.values(), key=lambda word: word.norm)
-    vectors = embedder.embed([cut_utf8(word.keyword.replace("*", "").replace(" + ", " ")) for word in words])
+    found = embedded(embedder, [cut_utf8(word.keyword.replace("*", "").replace(" + ", " ")) for word in words])
     frame = pl.DataFrame(
         {
             "campaign_id": [campaign_id] * len(words),
@@ -51,7 +56,7 @@ def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], emb
             "kind": [word.kind for word in words],
             "weight": [float(word.weight) for word in words],
             "active": [word.active for word in words],
-            "vector": list(vectors),
+            "vector": _lists(found.vectors),
         }
     )
     framed = frame.with_columns(
@@ -59,20 +64,23 @@ def campaign_keywords(campaign_id: str, keywords: Sequence[CompiledKeyword], emb
         pl.lit(embedder.provider).alias("provider"),
         pl.lit(keyword_set_hash(keywords)).alias("keyword_set_hash"),
     )
-    return CAMPAIGN_KEYWORDS.shaped(all_ok(framed))
+    return CAMPAIGN_KEYWORDS.shaped(_with_waits(framed, found.waiting))
 
 
 def direction(keywords: pl.DataFrame) -> Direction:
     """Return the direction of one campaign from its rows of `campaign_keywords`."""
     used = keywords.filter((pl.col("kind") == "include") & pl.col("active")).sort("keyword_norm")
+    facts = used["embed_model"][0], used["keyword_set_hash"][0]
+    waiting = used.filter(pl.col("status") == "pending").sort("not_before", nulls_last=True, descending=True)
+    if waiting.height:
+        none = np.zeros((0, 0), dtype=np.float32)
+        return Direction(*facts, none, none, Wait(waiting["reason"][0], waiting["not_before"][0]))
     vectors = np.stack(used["vector"].to_list()).astype(np.float32)
-    return Direction(
-        used["embed_model"][0], used["keyword_set_hash"][0], vectors, centroid(vectors, used["weight"].to_list())
-    )
+    return Direction(*facts, vectors, centroid(vectors, used["weight"].to_list()))
 
 
-def post_embeddings(matched: pl.DataFrame, posts: pl.LazyFrame, embedder: Embedder) -> pl.DataFrame:
-    """Embed the matched posts that passed gates 0-7.
+def post_embeddings(matched: pl.DataFrame, posts: pl.LazyFrame, embedder: AnyEmbedder) -> pl.DataFrame:
+    """Embed the matched posts that passed gates 0-7; one whose vector has to wait is pending.
 
     Args:
         matched: rows of `campaign_posts`.
@@ -87,16 +95,43 @@ def post_embeddings(matched: pl.DataFrame, posts: pl.LazyFrame, embedder: Embedd
     return pl.concat(slices)
 
 
-def _embedded(rows: pl.DataFrame, embedder: Embedder) -> pl.DataFrame:
-    vectors = embedder.embed([cut_utf8(text) for text in rows["body"]])
-    lists = pl.Series("vector", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, embedder.dims))
+def _embedded(rows: pl.DataFrame, embedder: AnyEmbedder) -> pl.DataFrame:
+    found = embedded(embedder, [cut_utf8(text) for text in rows["body"]], rows["fullname"].to_list())
     framed = rows.drop("body").with_columns(
         pl.lit(embedder.model).alias("embed_model"),
         pl.lit(embedder.provider).alias("provider"),
         pl.lit(embedder.dims, pl.Int64).alias("dims"),
-        lists.cast(pl.List(pl.Float32)),
+        _lists(found.vectors),
     )
-    return POST_EMBEDDINGS.shaped(all_ok(framed))
+    return POST_EMBEDDINGS.shaped(_with_waits(framed, found.waiting))
+
+
+def _lists(vectors: Vectors) -> pl.Series:
+    flat = pl.Series("vector", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, vectors.shape[1]))
+    return flat.cast(pl.List(pl.Float32))
+
+
+def _with_waits(rows: pl.DataFrame, waiting: Mapping[int, Wait]) -> pl.DataFrame:
+    """Add the columns of a row's fate: ok with a vector, pending without one."""
+    fated = all_ok(rows)
+    if not waiting:
+        return fated
+    told = pl.DataFrame(
+        {
+            "position": list(waiting),
+            "why": [wait.reason for wait in waiting.values()],
+            "until": [wait.not_before for wait in waiting.values()],
+        },
+        schema={"position": pl.UInt32, "why": pl.String, "until": UTC},
+    )
+    held = pl.col("why").is_not_null()
+    joined = fated.with_row_index("position").join(told, on="position", how="left", maintain_order="left")
+    return joined.with_columns(
+        pl.when(held).then(pl.lit("pending")).otherwise("status").alias("status"),
+        pl.when(held).then("why").otherwise("reason").alias("reason"),
+        pl.when(held).then("until").otherwise("not_before").alias("not_before"),
+        pl.when(~held).then("vector").alias("vector"),
+    ).drop("position", "why", "until")
 
 
 def ranked_posts(
@@ -134,8 +169,7 @@ def ranked_posts(
     rows = wanted.join(tokens.collect(), on="fullname", how="left", maintain_order="left").join(
         facts, on="day", how="left", maintain_order="left"
     )
-    cosines = _cosines(embeddings, towards)
-    rows = rows.join(cosines, on="fullname", how="left", maintain_order="left")
+    rows = rows.join(_cosines(embeddings, towards), on="fullname", how="left", maintain_order="left")
     scored = score(rows, query, gates)
     judged = scored.with_columns(score_facts())
     decided = judged.hstack(decide(judged, SCORE_GATES, gates)).with_columns(
@@ -143,9 +177,31 @@ def ranked_posts(
         pl.lit(towards.keyword_set_hash).alias("keyword_set_hash"),
         pl.lit(gates.formula_version).alias("formula_version"),
         pl.lit(config_hash).alias("config_hash"),
-        pl.lit(None, pl.Datetime("us", "UTC")).alias("not_before"),
     )
-    return RANKED_POSTS.shaped(with_rank(decided))
+    return RANKED_POSTS.shaped(with_rank(_held_up(decided, embeddings, towards)))
+
+
+def _held_up(decided: pl.DataFrame, embeddings: pl.LazyFrame, towards: Direction) -> pl.DataFrame:
+    """Take the decision back where there was no vector to decide on; such a row waits as long as its vector does."""
+    known = embeddings.filter(pl.col("embed_model") == towards.embed_model).select(
+        "fullname", pl.col("status").alias("had"), pl.col("reason").alias("why"), pl.col("not_before")
+    )
+    rows = decided.join(known.collect(), on="fullname", how="left", maintain_order="left")
+    if towards.wait:
+        rows = rows.with_columns(
+            pl.lit("pending").alias("had"),
+            pl.lit(towards.wait.reason).alias("why"),
+            pl.lit(towards.wait.not_before, UTC).alias("not_before"),
+        )
+    waits = pl.col("had").fill_null("pending") != "ok"
+    nothing = [pl.when(~waits).then(name).alias(name) for name in ("cosine", "fused", "gate", "observed", "threshold")]
+    return rows.with_columns(
+        *nothing,
+        pl.when(waits).then(pl.lit("pending")).otherwise("status").alias("status"),
+        pl.when(waits).then(pl.col("why").fill_null("no_embedding")).otherwise("reason").alias("reason"),
+        pl.when(waits).then(pl.col("gate_log").list.head(0)).otherwise("gate_log").alias("gate_log"),
+        pl.when(waits).then("not_before").alias("not_before"),
+    ).drop("had", "why")
 
 
 def corpus_facts(corpus: pl.DataFrame, terms: pl.LazyFrame, query: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
@@ -203,7 +259,8 @@ def with_rank(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cosines(embeddings: pl.LazyFrame, towards: Direction) -> pl.DataFrame:
-    vectors = embeddings.filter(pl.col("embed_model") == towards.embed_model).select("fullname", "vector").collect()
+    usable = (pl.col("embed_model") == towards.embed_model) & (pl.col("status") == "ok")
+    vectors = embeddings.filter(usable & pl.lit(towards.wait is None)).select("fullname", "vector").collect()
     parts = []
     for part in vectors.iter_slices(ROWS_PER_SLICE):
         block = part["vector"].list.to_array(len(towards.centroid)).to_numpy()

@@ -21,7 +21,7 @@ from magpie.leads import tables as t
 from magpie.leads.gates import METADATA_GATES, SCORE_GATES, decide, logged_facts, score_facts
 from magpie.settings import Settings
 from magpie.tables import Partitions
-from magpie.text.embedders import embedder_named
+from magpie.text.embedders import free_embedder
 
 # These change BM25, which is stored as one number; a post is scored again on its stored vector.
 SCORING_SETTINGS = ("k1", "b", "bm25_idf_floor")
@@ -74,24 +74,23 @@ def replay(
     passed = judged.filter(pl.col("status") == "ok")
     on = ["day", "fullname"]
     known, unknown = passed.join(stored, on=on, how="semi"), passed.join(stored, on=on, how="anti")
-    embedder = embedder_named(settings.leads.embed_model)
-    free = embedder.provider == "offline"
+    embedder = free_embedder(settings.leads.embed_model)
     if known.height and any(name in overrides for name in SCORING_SETTINGS):
         scores = [_score_now(lake, after, known, lake.read(t.POST_EMBEDDINGS).filter(wanted))]
     else:
         scores = [_rescored(known, stored, after)]
-    if unknown.height and free:
+    if unknown.height and embedder:
         posts = lake.read(t.REDDIT_POSTS, Partitions.days(unknown["day"].unique()))
         scores.append(_score_now(lake, after, unknown, ranking.post_embeddings(unknown, posts, embedder).lazy()))
     ranked = ranking.with_rank(pl.concat(scores))
-    rows = _fates(judged, ranked, unknown if not free else unknown.clear())
+    rows = _fates(judged, ranked, unknown if not embedder else unknown.clear())
     original = _fates(matched, stored, matched.clear())
     return Replay(
         _by_gate(original, rows, before, after),
         rows,
         original.filter(pl.col("status") == "ok").height,
         rows.filter(pl.col("status") == "ok").height,
-        0 if free else unknown.height,
+        0 if embedder else unknown.height,
     )
 
 

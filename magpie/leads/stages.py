@@ -15,13 +15,19 @@ import polars as pl
 
 from magpie.lake import Lake
 from magpie.leads import campaign_posts as matching
-from magpie.leads import ranking
+from magpie.leads import extraction, ranking
 from magpie.leads import tables as t
 from magpie.leads.calibration import GateSettings
 from magpie.leads.corpus import window_start
+from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.keywords import CompiledKeyword, compile_keyword
-from magpie.settings import Campaign, Settings
+from magpie.llm.engine import Engine, Scope, Summary
+from magpie.llm.progress import Report
+from magpie.settings import DEFAULT_CHOICE, Campaign, Settings
 from magpie.tables import Partitions
+
+# As scopes of the ledger and shares of quotas name it.
+PRODUCT = "leads"
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,55 @@ def campaign_posts(
     gone = deleted.filter(pl.col("kind") == "post")["fullname"].to_list()
     kept = stored.filter(pl.col("fullname").is_in(gone)).collect() if gone else None
     return matching.campaign_posts(rules.match_rules(), days, posts, subreddits, kept, gone)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads candidates with a model.
+
+    Attributes:
+        deleted: deletion events, as the control database has them.
+        run_id: of the orchestrator, for the ledger.
+        report: told how far it is.
+    """
+
+    lake: Lake
+    settings: Settings
+    engine: Engine
+    deleted: pl.DataFrame
+    run_id: str | None
+    report: Report
+
+    def lead_extractions(
+        self, rules: CampaignRules, days: Sequence[date], matched: pl.DataFrame, ranked: pl.DataFrame
+    ) -> tuple[pl.DataFrame, Summary]:
+        """Read the candidates of `days`, the best first, and say what became of each.
+
+        Args:
+            matched: `campaign_posts` of at least these days; ranked: `ranked_posts`.
+        """
+        mine = (pl.col("campaign_id") == rules.campaign.id) & pl.col("day").is_in(list(days))
+        posts = self.lake.read_days(t.REDDIT_POSTS, window_start(days, matching.LOOKBACK_DAYS), max(days))
+        candidates = ranked.filter(mine)
+        inputs = extraction.extraction_inputs(candidates, posts, matched.filter(mine), rules.campaign)
+        answered = self.engine.run(EXTRACT_LEAD.name, inputs, self.scope(rules.campaign), self.report)
+        stored = self.lake.read(t.LEAD_EXTRACTIONS, Partitions({rules.campaign.id: frozenset(days)})).collect()
+        least = self.settings.leads.min_intent_score
+        rows = extraction.lead_extractions(candidates, inputs, answered.rows, least, self.deleted, stored)
+        return rows, answered.summary
+
+    def scope(self, campaign: Campaign) -> Scope:
+        """For whom the ledger books it, and how campaign and settings want it asked."""
+        name = EXTRACT_LEAD.name
+        return Scope(
+            PRODUCT,
+            t.LEAD_EXTRACTIONS.name,
+            (f"campaign:{campaign.id}",),
+            "campaign",
+            self.run_id,
+            campaign.functions.get(name, DEFAULT_CHOICE).choice(),
+            function_choice=self.settings.llm.functions.get(name, DEFAULT_CHOICE).choice(),
+        )
 
 
 def ranked_posts(

@@ -1,18 +1,16 @@
-"""The tables of leads, as far as ranking.
+"""The tables of leads: those as far as ranking, and the list of all.
 
-Belongs here: their columns, keys and partitions. Does not belong here: how a row comes about.
+Belongs here: their columns, keys and partitions. Does not belong here: the tables from extraction on
+(`lead_tables.py`) and how a row comes about.
 """
 
 import dataframely as dy
 
+from magpie.leads.lead_tables import CAMPAIGN_DAY, LEAD_EXTRACTIONS, LEAD_FEEDBACK, LEADS
+from magpie.leads.lead_tables import utc as _utc
 from magpie.tables import Fate, Table
 
 DAY = {"day": "day"}
-CAMPAIGN_DAY = {"campaign": "campaign_id", "day": "day"}
-
-
-def _utc(*, nullable: bool = False, description: str = "") -> dy.Datetime:
-    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
 
 
 def _gate_log() -> dy.List:
@@ -181,7 +179,7 @@ class Rejections(dy.Schema):
     day = dy.Date()
     fullname = dy.String(primary_key=True)
     stage = dy.String(regex="^(metadata|cosine|heuristic|llm)$")
-    gate = dy.String(nullable=True)
+    gate = dy.String(nullable=True, description="number of the gate; of stage llm, the reason")
     reason = dy.String()
     observed = dy.String(nullable=True)
     threshold = dy.String(nullable=True)
@@ -271,5 +269,8 @@ TABLES = (
     CAMPAIGN_POSTS,
     POST_EMBEDDINGS,
     RANKED_POSTS,
+    LEAD_EXTRACTIONS,
+    LEADS,
     REJECTIONS,
+    LEAD_FEEDBACK,
 )

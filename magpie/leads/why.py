@@ -1,4 +1,4 @@
-"""The whole story of one post in one campaign: from its archive line to its rank, or to the gate that ended it.
+"""The whole story of one post in one campaign: from its archive line to what people said of it, as far as it came.
 
 Belongs here: collecting what the tables say. Does not belong here: deciding, and how it is printed
 (`magpie/cli/leads.py`).
@@ -26,6 +26,8 @@ class Story:
         post: its row of reddit_posts.
         matched: its row of campaign_posts; None where no keyword matches it or the day was not made yet.
         ranked: its row of ranked_posts; None where gates 0-7 ended it.
+        extraction: its row of lead_extractions; None where none was made of it.
+        feedback: its last event of feedback; None where nobody said anything.
         gates: the log of every gate that looked at it, in order.
         verdict: one sentence.
     """
@@ -33,6 +35,8 @@ class Story:
     post: dict[str, Any]
     matched: dict[str, Any] | None
     ranked: dict[str, Any] | None
+    extraction: dict[str, Any] | None
+    feedback: dict[str, Any] | None
     gates: list[dict[str, Any]]
     verdict: str
 
@@ -52,8 +56,11 @@ def fullname_of(text: str) -> str:
     return f"t1_{link[2]}" if link[2] else f"t3_{link[1]}"
 
 
-def why(lake: Lake, settings: Settings, campaign_id: str, fullname: str) -> Story:
+def why(lake: Lake, settings: Settings, campaign_id: str, fullname: str, events: pl.DataFrame | None = None) -> Story:
     """Tell what became of a post in a campaign.
+
+    Args:
+        events: rows of `lead_feedback`; None: those of the lake, which may be older than the control database's.
 
     Raises:
         UserError: no such campaign, or the post is in no archive that was read.
@@ -66,12 +73,20 @@ def why(lake: Lake, settings: Settings, campaign_id: str, fullname: str) -> Stor
         )
     mine = (pl.col("campaign_id") == campaign_id) & (pl.col("fullname") == fullname)
     matched, ranked = _one(lake.read(t.CAMPAIGN_POSTS).filter(mine)), _one(lake.read(t.RANKED_POSTS).filter(mine))
+    extraction = _one(lake.read(t.LEAD_EXTRACTIONS).filter(mine))
+    said = lake.read(t.LEAD_FEEDBACK) if events is None else events.lazy()
+    feedback = _one(said.filter(mine).sort("at", "event_id", descending=True))
     log = [*(matched["gate_log"] if matched else []), *(ranked["gate_log"] if ranked else [])]
-    return Story(post, matched, ranked, log, _verdict(rules, post, matched, ranked))
+    verdict = _verdict(rules, post, matched, ranked, extraction)
+    return Story(post, matched, ranked, extraction, feedback, log, verdict)
 
 
 def _verdict(
-    rules: CampaignRules, post: dict[str, Any], matched: dict[str, Any] | None, ranked: dict[str, Any] | None
+    rules: CampaignRules,
+    post: dict[str, Any],
+    matched: dict[str, Any] | None,
+    ranked: dict[str, Any] | None,
+    extraction: dict[str, Any] | None,
 ) -> str:
     if matched is None:
         if post["content_state"] == "deleted":
@@ -90,7 +105,26 @@ def _verdict(
         return "Passed gates 0-7; not scored yet."
     if ranked["status"] == "pending":
         return f"Pending: {ranked['reason']}, not before {ranked['not_before']}."
-    return f"Candidate: rank {ranked['rank']} of its day, fused {ranked['fused']:.3f}."
+    candidate = f"Candidate: rank {ranked['rank']} of its day, fused {ranked['fused']:.3f}."
+    return candidate if extraction is None else f"{candidate} {_read(extraction)}"
+
+
+def _read(extraction: dict[str, Any]) -> str:
+    """What came of asking about a candidate."""
+    reason, score = extraction["reason"], extraction["intent_score"]
+    match extraction["status"]:
+        case "ok":
+            doubt = "" if extraction["evidence_grounded"] else ", but its quote is not in the post, so it is not shown"
+            return f"Lead: intent {score} ({extraction['intent_tier']}){doubt}."
+        case "pending" if extraction["not_before"] is None:
+            return f"Not read yet: {reason}, until somebody acts."
+        case "pending":
+            return f"Not read yet: {reason}, not before {extraction['not_before']}."
+        case "failed":
+            return f"Reading failed: {reason}."
+    if reason == "low_intent":
+        return f"Rejected after reading: low_intent, observed {score}, threshold {extraction['threshold']}."
+    return f"Rejected after reading: {reason}" + (f", intent {score}." if score is not None else ".")
 
 
 def _one(rows: pl.LazyFrame) -> dict[str, Any] | None:

@@ -10,14 +10,14 @@ each question's key follows from the answers before it, and those are in the jou
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from magpie.llm.choices import Chosen
 from magpie.llm.credits import credits_of
 from magpie.llm.extractor import Extracted, extract, validation_message
-from magpie.llm.gateway import Answered, Gateway
+from magpie.llm.gateway import Answered
 from magpie.llm.journal import Entry, Verdict
 from magpie.llm.models import Model
 from magpie.llm.prompts import RenderedPrompt
@@ -34,6 +34,16 @@ MAX_REASKS = 2
 # So much of a bad answer is shown to the model again; the whole is in the journal.
 SHOWN_BACK_CHARS = 4000
 OFFLINE = "offline"
+
+
+class Door(Protocol):
+    """What a conversation goes through: the gateway, or a plan's, which buys nothing."""
+
+    def request(self, ask: Ask, model: Model, sample: int = 0) -> Request | Refused:
+        """Word an ask for a model, or say why it cannot go there."""
+
+    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0) -> Answered | Refused:
+        """Answer one request; never raises for what a provider, the network or the books do."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +128,11 @@ class Conversation:
         chosen: Chosen,
         schema: Mapping[str, Any],
         purpose: Purpose,
-        gateway: Gateway,
+        door: Door,
         final: Refused | None = None,
     ) -> None:
         self.spec, self.item, self.purpose = spec, item, purpose
-        self._models, self._chosen, self._schema, self._gateway = models, chosen, schema, gateway
+        self._models, self._chosen, self._schema, self._door = models, chosen, schema, door
         self._final = item.refused or final
         self._begun: tuple[Model, Answered] | None = None
         self._first: dict[str, tuple[Model, Request]] = {}
@@ -203,7 +213,7 @@ class Conversation:
         if reask == 0 and self._begun and self._begun[0] == model:
             return self._begun[1]
         request = self._request(model, turns, bound)
-        return request if isinstance(request, Refused) else self._gateway.ask(request, self.purpose, reask=reask)
+        return request if isinstance(request, Refused) else self._door.ask(request, self.purpose, reask=reask)
 
     def _request(self, model: Model, turns: tuple[Turn, ...], bound: int) -> Request | Refused:
         ask = Ask(
@@ -217,7 +227,7 @@ class Conversation:
             max_output_tokens=bound,
             temperature=self._chosen.temperature,
         )
-        return self._gateway.request(ask, model)
+        return self._door.request(ask, model)
 
     def _bound(self, model: Model) -> int:
         return min(self._chosen.max_output_tokens, model.max_output_tokens or self._chosen.max_output_tokens)

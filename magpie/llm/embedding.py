@@ -7,9 +7,11 @@ Batch size changes neither result nor cost: the journal's key is one text, and a
 has or is about to get.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import sqlalchemy as sa
 
 from magpie.llm import journal, ledger
 from magpie.llm.gateway import SWEEP_AFTER_S, Answered, Gateway, Waits
@@ -27,7 +29,9 @@ BATCH = 128
 class _Texts:
     """The distinct texts that have content, each with the request that is its key."""
 
-    def __init__(self, gateway: Gateway, model: Model, texts: Sequence[str]) -> None:
+    def __init__(self, gateway: Gateway, model: Model, texts: Sequence[str], row_refs: Sequence[str] | None) -> None:
+        # Of equal texts the first row counts: it is asked about once.
+        self.refs: dict[str, str] = dict(reversed(list(zip(texts, row_refs, strict=True)))) if row_refs else {}
         self.keyed: dict[str, tuple[str, Request]] = {}
         self.refused: Refused | None = None
         for text in dict.fromkeys(text for text in texts if text.strip()):
@@ -53,9 +57,9 @@ class GatewayEmbedder:
         self._gateway, self._model, self._purpose, self._batch = gateway, row, purpose, batch
         self.model, self.provider, self.dims = row.model_id, row.provider, row.dims
 
-    def embed_or_wait(self, texts: Sequence[str]) -> Embedded:
+    def embed_or_wait(self, texts: Sequence[str], row_refs: Sequence[str] | None = None) -> Embedded:
         """Return unit vectors; a text without content has a zero vector, a refused one a reason to wait."""
-        asked = _Texts(self._gateway, self._model, texts)
+        asked = _Texts(self._gateway, self._model, texts, row_refs)
         found: dict[str, np.ndarray] = {}
         refused: dict[str, Refused] = {}
         if asked.refused:
@@ -97,7 +101,8 @@ class GatewayEmbedder:
         for key, entry in entries.items():
             text, request = asked.keyed[key]
             found[text] = _unit(entry.exchange.body)
-            hits.append((gateway.booking(request, self._purpose, 0, "journal", claims=()), entry.cost_nano, None))
+            purpose = replace(self._purpose, row_ref=asked.refs.get(text))
+            hits.append((gateway.booking(request, purpose, 0, "journal", claims=()), entry.cost_nano, None))
         if hits:
             rows = ledger.hit_rows(hits, gateway.clock())
             gateway.store.write(lambda c: ledger.record_hits(c, rows))
@@ -120,13 +125,19 @@ class GatewayEmbedder:
             vectors, call_id = outcome.reply.vectors, outcome.call_id
             if [len(raw) for raw in vectors] == [4 * self.dims] * len(keys):
                 found |= {text: _unit(raw) for text, raw in zip(texts, vectors, strict=True)}
-                gateway.store.write(lambda c: journal.judge(c, [journal.Verdict(call_id, "accepted")]))
+                refs = {key: asked.refs[text] for key, text in zip(keys, texts, strict=True) if text in asked.refs}
+                gateway.store.write(lambda c: _accept(c, call_id, refs))
                 return frozenset()
             gateway.store.write(lambda c: journal.discard(c, [call_id]))
             got = f"{len(vectors)} vectors for {len(keys)} texts, or not of length {self.dims}"
             outcome = Refused("invalid_output", got, after(gateway.clock(), INVALID_S[0]))
         refused |= dict.fromkeys(texts, outcome)
         return frozenset()
+
+
+def _accept(connection: sa.Connection, call_id: str, refs: Mapping[str, str]) -> None:
+    journal.judge(connection, [journal.Verdict(call_id, "accepted")])
+    journal.name_rows(connection, refs)
 
 
 def _ask(model: Model, texts: tuple[str, ...]) -> Ask:

@@ -23,7 +23,7 @@ from magpie.errors import UserError
 from magpie.llm import history
 from magpie.llm.breaker import record_failed_run
 from magpie.llm.choices import Choice, Chosen, choose
-from magpie.llm.conversation import Conversation, Outcome, Prepared, offline_outcome
+from magpie.llm.conversation import Conversation, Door, Outcome, Prepared, offline_outcome
 from magpie.llm.gateway import Gateway
 from magpie.llm.journal import Verdict, judge
 from magpie.llm.models import Model, Models
@@ -187,30 +187,82 @@ class Engine:
             UserError: the settings name a model that does not exist.
             ValueError: no such function, or rows without or with equal ids.
         """
+        task_id = uuid.uuid4().hex
+        return _Task(self, self.asking(function, frame, scope, task_id), frame, task_id, report).run()
+
+    def asking(self, function: str, frame: pl.DataFrame, scope: Scope, task_id: str = "") -> "Asking":
+        """How a function is asked about the rows of a frame; errors and arguments as of `run`."""
         spec = self.functions[function]
         _validate(spec, frame)
-        return _Task(self, spec, frame, scope, report).run()
+        return Asking(self, spec, scope, task_id)
 
     def _has_key(self, provider: str) -> bool:
         known = self.gateway.providers.get(provider)
         return known is not None and known.has_key
 
 
-class _Task:
-    """One function over one frame."""
+class Asking:
+    """How one function is asked for one scope: its models, and how the conversation about a row begins.
 
-    def __init__(
-        self, engine: Engine, spec: FunctionSpec[Any], frame: pl.DataFrame, scope: Scope, report: Report
-    ) -> None:
-        self.engine, self.spec, self.frame, self.scope = engine, spec, frame, scope
-        self.gateway = engine.gateway
-        self.task_id = uuid.uuid4().hex
-        self.started = self.gateway.clock()
-        self.tracker = Tracker(report, self.gateway.clock)
+    Reads no books and writes none, so that a plan is made of the very parts of a run.
+
+    Attributes:
+        models: the candidates, in order; none: the offline rules answer.
+    """
+
+    def __init__(self, engine: Engine, spec: FunctionSpec[Any], scope: Scope, task_id: str) -> None:
+        self.spec, self.scope = spec, scope
         tiers = {"run": scope.run_choice, "scope": scope.choice, "function": scope.function_choice}
         self.chosen = choose(spec, tiers)
         self.models = engine.candidates(self.chosen)
-        self.schema = strict_schema(spec.output)
+        self._schema = strict_schema(spec.output)
+        self._run_id = scope.run_id or task_id
+
+    def prepare(self, row: Row) -> Prepared:
+        """Render the prompt of a row; one that cannot be rendered is refused."""
+        override = row.get("prompt_override")
+        resolved = resolve(override, (self.scope.name, self.scope.choice.prompt), self.spec.template)
+        images = self.spec.images(row) if self.spec.images else ()
+        try:
+            prompt = rendered(self.spec, row, resolved)
+        except UserError as error:
+            return Prepared.unrenderable(row, Refused("invalid_request", str(error)))
+        return Prepared.of(row, prompt, images, _input_hash(prompt.rendered_hash, self._schema, self.spec, images))
+
+    def purpose(self, item: Prepared) -> Purpose:
+        """What the books note beside the calls for a row."""
+        return Purpose(
+            self.scope.product,
+            self.spec.name,
+            self.scope.asset,
+            item.row.get("partition"),
+            str(item.row["row_ref"]),
+            item.input_hash,
+            self._run_id,
+            item.prompt_version,
+            self.chosen.model,
+            self.scope.scopes,
+        )
+
+    def conversation(self, item: Prepared, past: Mapping[history.Key, history.Past], door: Door) -> Conversation:
+        """The conversation about a row, which goes through `door`; a row that failed too often has ended its own."""
+        purpose = self.purpose(item)
+        known = past.get(history.key_of(purpose), history.NOTHING)
+        final = None
+        if known.invalid >= INVALID_TRIES:
+            final = Refused("invalid_output", f"{known.invalid} times no answer that holds")
+        return Conversation(self.spec, item, self.models, self.chosen, self._schema, purpose, door, final)
+
+
+class _Task:
+    """One function over one frame."""
+
+    def __init__(self, engine: Engine, asking: Asking, frame: pl.DataFrame, task_id: str, report: Report) -> None:
+        self.engine, self.asking, self.frame, self.task_id = engine, asking, frame, task_id
+        self.spec, self.scope, self.models = asking.spec, asking.scope, asking.models
+        self.gateway = engine.gateway
+        self.started = self.gateway.clock()
+        self.tracker = Tracker(report, self.gateway.clock)
         self.verdicts = _Verdicts(self.gateway)
         self.away: Refused | None = None
         self.counts = threading.Lock()
@@ -224,7 +276,7 @@ class _Task:
         self.tracker.at("PREP", total, total, self._who())
         with ThreadPoolExecutor(max(1, self.engine.settings.workers), thread_name_prefix=self.spec.name) as pool:
             for block in self.frame.iter_slices(ROWS_PER_BLOCK):
-                ready = [self._prepare(row) for row in block.iter_rows(named=True)]
+                ready = [self.asking.prepare(row) for row in block.iter_rows(named=True)]
                 prepared += ready
                 outcomes += self._block(pool, ready)
         self.tracker.at("PARSE", total, total, "all answers are read")
@@ -240,22 +292,12 @@ class _Task:
     def _who(self) -> str:
         return ", ".join(f"{m.provider}/{m.model_id}" for m in self.models) or "offline rules, no model"
 
-    def _prepare(self, row: Row) -> Prepared:
-        override = row.get("prompt_override")
-        resolved = resolve(override, (self.scope.name, self.scope.choice.prompt), self.spec.template)
-        images = self.spec.images(row) if self.spec.images else ()
-        try:
-            prompt = rendered(self.spec, row, resolved)
-        except UserError as error:
-            return Prepared.unrenderable(row, Refused("invalid_request", str(error)))
-        return Prepared.of(row, prompt, images, _input_hash(prompt.rendered_hash, self.schema, self.spec, images))
-
     def _block(self, pool: ThreadPoolExecutor, ready: Sequence[Prepared]) -> list[Outcome]:
         if not self.models:
             return [self._counted(offline_outcome(self.spec, item)) for item in ready]
         try:
             past = self._past(ready)
-            talks = [self._conversation(item, past) for item in ready]
+            talks = [self.asking.conversation(item, past, self.gateway) for item in ready]
             self._serve(talks)
         except LedgerUnavailable as error:
             self.away = self.gateway.unavailable(error)
@@ -266,30 +308,8 @@ class _Task:
             waiting.append(self._counted(settled) if settled else pool.submit(self._converse, talk))
         return [item.result() if isinstance(item, Future) else item for item in waiting]
 
-    def _conversation(self, item: Prepared, past: Mapping[history.Key, history.Past]) -> Conversation:
-        purpose = self._purpose(item)
-        known = past.get(history.key_of(purpose), history.NOTHING)
-        final = None
-        if known.invalid >= INVALID_TRIES:
-            final = Refused("invalid_output", f"{known.invalid} times no answer that holds")
-        return Conversation(self.spec, item, self.models, self.chosen, self.schema, purpose, self.gateway, final)
-
-    def _purpose(self, item: Prepared) -> Purpose:
-        return Purpose(
-            self.scope.product,
-            self.spec.name,
-            self.scope.asset,
-            item.row.get("partition"),
-            str(item.row["row_ref"]),
-            item.input_hash,
-            self.scope.run_id or self.task_id,
-            item.prompt_version,
-            self.chosen.model,
-            self.scope.scopes,
-        )
-
     def _past(self, ready: Sequence[Prepared]) -> dict[history.Key, history.Past]:
-        purposes = [self._purpose(item) for item in ready if item.refused is None]
+        purposes = [self.asking.purpose(item) for item in ready if item.refused is None]
         return self.gateway.store.read(lambda c: history.past(c, purposes))
 
     def _serve(self, talks: Sequence[Conversation]) -> None:
@@ -343,7 +363,7 @@ class _Task:
                 bills |= self._past(prepared[start : start + ROWS_PER_BLOCK])
         now = self.gateway.clock()
         made = [
-            _row(item, outcome, bills.get(history.key_of(self._purpose(item)), history.NOTHING), now)
+            _row(item, outcome, bills.get(history.key_of(self.asking.purpose(item)), history.NOTHING), now)
             for item, outcome in zip(prepared, outcomes, strict=True)
         ]
         return pl.DataFrame(made, schema=RESULT_SCHEMA, orient="row")
@@ -365,7 +385,7 @@ class _Task:
             int(rows["tokens_in"].sum()),
             int(rows["tokens_out"].sum()),
             int(rows["credits"].sum()),
-            dict(self.chosen.source_tiers),
+            dict(self.asking.chosen.source_tiers),
             message,
         )
 

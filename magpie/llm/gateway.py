@@ -22,7 +22,7 @@ from magpie.llm.journal import Bodies, Entry
 from magpie.llm.ledger import Booking, Reserved, Settlement, Taken
 from magpie.llm.models import Model
 from magpie.llm.outcomes import Effect, effect_of
-from magpie.llm.prices import Prices, Rates
+from magpie.llm.prices import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, Prices, Rates
 from magpie.llm.providers.base import Provider
 from magpie.llm.purpose import Limits, Purpose
 from magpie.llm.refusal import LEDGER_S, TRANSPORT_S, Refused, after
@@ -154,20 +154,27 @@ class Gateway:
         answers: list[Answered | None] = []
         hits, unreadable = [], []
         for request, purpose, entry in requests:
-            reply = self._read(request.provider, entry) if entry else None
-            if entry is None or reply is None:
-                unreadable += [entry.call_id] if entry else []
-                answers.append(None)
-                continue
-            answers.append(Answered(reply, entry.call_id, request.key, 0, entry.cost_nano, True, entry.state))
-            asked = self.booking(request, purpose, 0, "journal", claims=())
-            hits.append((asked, entry.cost_nano, reply.model or None))
+            answer = self.recall(request, entry) if entry else None
+            answers.append(answer)
+            if entry and answer:
+                asked = self.booking(request, purpose, 0, "journal", claims=())
+                hits.append((asked, entry.cost_nano, answer.reply.model or None))
+            elif entry:
+                unreadable.append(entry.call_id)
         if unreadable:
             self.store.write(lambda c: journal.discard(c, unreadable))
         if hits:
             rows = ledger.hit_rows(hits, self.clock())
             self.store.write(lambda c: ledger.record_hits(c, rows))
         return answers
+
+    def recall(self, request: Request, entry: Entry) -> Answered | None:
+        """Read a journalled answer; None: it cannot be read. Nothing is booked."""
+        known = self.providers.get(request.provider)
+        reply = known.read(entry.endpoint, entry.exchange) if known else None
+        if not isinstance(reply, Reply):
+            return None
+        return Answered(reply, entry.call_id, request.key, 0, entry.cost_nano, True, entry.state)
 
     def ask(self, request: Request, purpose: Purpose, *, reask: int = 0) -> Answered | Refused:
         """Answer one request: from the journal, or by a call within the limits.
@@ -196,9 +203,13 @@ class Gateway:
         if rates is None:
             detail = f"{request.provider}/{request.model} has no known price; enter it in prices.yaml"
             return Refused("unpriced_model", detail)
-        messages = request.body.get("messages")
-        count = len(messages) if isinstance(messages, Sequence) else 1
-        return rates.ceiling(request.wire_bytes, count, len(request.images), request.max_output_tokens), rates.version
+        size = request.wire_bytes, _messages(request), len(request.images), request.max_output_tokens
+        return rates.ceiling(*size), rates.version
+
+    def most_tokens(self, request: Request) -> tuple[int, int]:
+        """The most tokens a request and its answer can have: those that its ceiling is reckoned by."""
+        around = _messages(request) * TOKENS_PER_MESSAGE + len(request.images) * TOKENS_PER_IMAGE
+        return request.wire_bytes + around, request.max_output_tokens
 
     def buy(
         self, request: Request, purpose: Purpose, claims: tuple[str, ...], *, reask: int = 0
@@ -307,6 +318,10 @@ class Gateway:
         self.bodies.drop(call_id)
         return effect
 
+    def free_tier(self, request: Request) -> bool:
+        """Whether a call counts for OpenRouter's free calls of the day."""
+        return request.provider == "openrouter" and request.model.endswith(":free")
+
     def booking(
         self,
         request: Request,
@@ -328,7 +343,7 @@ class Gateway:
             est,
             version,
             purpose,
-            request.provider == "openrouter" and request.model.endswith(":free"),
+            self.free_tier(request),
             attempt,
             reask,
             request.dropped_params,
@@ -341,11 +356,6 @@ class Gateway:
             return refused
         return replace(refused, not_before=after(self.clock(), TRANSPORT_S[0]))
 
-    def _read(self, provider: str, entry: Entry) -> Reply | None:
-        known = self.providers.get(provider)
-        read = known.read(entry.endpoint, entry.exchange) if known else None
-        return read if isinstance(read, Reply) else None
-
     def _rates_of(self, provider: str, model: str) -> Rates | None:
         now = self.clock()
         key = (provider, model, f"{now:%Y-%m-%d}")
@@ -353,6 +363,11 @@ class Gateway:
             if key not in self._rates:
                 self._rates[key] = self.prices.rates(provider, model, now.date())
             return self._rates[key]
+
+
+def _messages(request: Request) -> int:
+    messages = request.body.get("messages")
+    return len(messages) if isinstance(messages, Sequence) else 1
 
 
 class Waits:

@@ -7,7 +7,7 @@ Belongs here: bodies that wait to be settled, and the answers that settled calls
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -224,6 +224,15 @@ def judge(connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
         for v in verdicts
     ]
     connection.execute(calls, rows)
+
+
+def name_rows(connection: sa.Connection, refs: Mapping[str, str]) -> None:
+    """Note which rows answers belong to, by request key, so that they go when the row's source does."""
+    if refs:
+        chosen = llm_response.update().where(llm_response.c.request_key == sa.bindparam("key_"))
+        connection.execute(
+            chosen.values(row_ref=sa.bindparam("ref_")), [{"key_": key, "ref_": ref} for key, ref in refs.items()]
+        )
 
 
 def discard(connection: sa.Connection, call_ids: Sequence[str]) -> None:

@@ -37,11 +37,10 @@ _TAKEN = (
     .where(llm_inflight.c.request_key.in_(_keys))
     .union_all(sa.select(_answer.request_key).where(_answer.request_key.in_(_keys), _answer.state.in_(SERVABLE)))
 )
-_UNRECONCILED = (
-    sa.select(_call.state, _call.id)
-    .where(_call.request_key == sa.bindparam("key"), _call.state.in_(("unknown", "lost")), _call.est_nano > 0)
-    .limit(1)
-)
+# Cut off after it was sent and possibly paid: in the way of the same request, unless it cost nothing.
+_cut = _call.state.in_(("unknown", "lost")) & (_call.est_nano > 0)
+_UNRECONCILED = sa.select(_call.state, _call.id).where(_call.request_key == sa.bindparam("key"), _cut).limit(1)
+_CUT = sa.select(_call.request_key).where(_call.request_key.in_(_keys), _cut)
 # Every scope of a call is counted over the same windows, so the product of the two lists is what it holds.
 _held = _window.scope.in_(sa.bindparam("scopes", expanding=True)) & _window.window.in_(
     sa.bindparam("windows", expanding=True)
@@ -300,6 +299,11 @@ def hit_rows(bookings: Iterable[tuple[Booking, int, str | None]], now: datetime)
 def record_hits(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
         connection.execute(_INSERT_CALL, list(rows))
+
+
+def unreconciled(connection: sa.Connection, keys: Sequence[str]) -> frozenset[str]:
+    """Those of the keys (some hundred at most) that an earlier call, which may have been paid, is in the way of."""
+    return frozenset(connection.execute(_CUT, {"keys": list(keys)}).scalars())
 
 
 def raise_calls(connection: sa.Connection, scope: str, now: datetime, used: int) -> None:

@@ -107,6 +107,11 @@ class Store:
             raise LedgerUnavailable(str(error)) from None
 
     @property
+    def exists(self) -> bool:
+        """Whether there may be books; to look into a database file that is not there yet would make it."""
+        return self._control.file is None or self._control.file.exists()
+
+    @property
     def single_machine(self) -> bool:
         """The books are a file, so every process that uses them is on this machine."""
         return self._control.file is not None

@@ -22,6 +22,9 @@ def _minilm() -> Embedder:
     return MiniLMEmbedder()
 
 
+# Served by a provider, through the gateway (`magpie/engine.py`): name in settings and rows -> name in its registry.
+HOSTED_EMBEDDERS = {"text-embedding-3-small": "openai/text-embedding-3-small"}
+
 EMBEDDERS: dict[str, Callable[[], Embedder]] = {
     "offline-hash-1024": _offline_hash,
     "all-minilm-l6-v2": _minilm,
@@ -29,7 +32,7 @@ EMBEDDERS: dict[str, Callable[[], Embedder]] = {
 
 
 def embedder_named(model: str) -> Embedder:
-    """Return the embedder a setting names; heavy libraries load only now.
+    """Return the embedder of ours that a setting names; heavy libraries load only now.
 
     Raises:
         UserError: no such model.
@@ -37,3 +40,9 @@ def embedder_named(model: str) -> Embedder:
     if model not in EMBEDDERS:
         raise UserError(f"embed_model = {model!r} is not known; choose one of {', '.join(sorted(EMBEDDERS))}")
     return EMBEDDERS[model]()
+
+
+def free_embedder(model: str) -> Embedder | None:
+    """Return the embedder of that name if it costs nothing, else None."""
+    found = embedder_named(model) if model not in HOSTED_EMBEDDERS else None
+    return found if found is not None and found.provider == "offline" else None

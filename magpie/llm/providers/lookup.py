@@ -62,15 +62,6 @@ def build(name: str, *, base_url: str | None = None, env: Mapping[str, str], pai
     return OpenAIApi(name, url, key, needs_key=False, proxy=proxy)
 
 
-def has_key(name: str, env: Mapping[str, str]) -> bool:
-    """Whether the environment holds a provider's key; nothing is imported to find out.
-
-    Raises:
-        UserError: what it holds can be no key.
-    """
-    return bool(_key(KNOWN[name].key_name, env)) if name in KNOWN else False
-
-
 def _key(variable: str, env: Mapping[str, str]) -> str:
     key = env.get(variable, "").strip()
     # A header takes no more than this, and no provider's key holds more.

@@ -1,0 +1,47 @@
+select
+    leads.campaign_id,
+    leads.day,
+    leads.fullname,
+    leads.kind,
+    leads.reddit_url,
+    leads.author,
+    leads.subreddit,
+    leads.created_utc,
+    leads.title,
+    leads.rank,
+    leads.relevance_score,
+    leads.cosine,
+    leads.bm25,
+    leads.keyword_hits,
+    leads.intent_score,
+    leads.intent_tier,
+    leads.lead_type,
+    leads.pain_point,
+    leads.desired_solution,
+    leads.urgency,
+    leads.sentiment,
+    leads.confidence,
+    leads.contact_info,
+    leads.evidence_quote,
+    leads.explanation,
+    leads.suggested_reply,
+    leads.saturation,
+    leads.extracted_data,
+    leads.formula_version,
+    leads.embed_model,
+    leads.provider,
+    leads.model,
+    leads.prompt_version,
+    leads.cost_usd,
+    leads.config_hash,
+    coalesce(feedback.workflow, 'new') as workflow,
+    feedback.label,
+    feedback.feedback_reason,
+    feedback.feedback_actor,
+    feedback.feedback_at
+from {{ ref('found_leads') }} as leads
+left join {{ ref('current_feedback') }} as feedback
+    on feedback.campaign_id = leads.campaign_id and feedback.fullname = leads.fullname
+-- A lead with a quote that its post does not hold stays in lake.leads and is not shown.
+where leads.evidence_grounded
+order by leads.campaign_id, leads.intent_score desc, leads.relevance_score desc, leads.fullname

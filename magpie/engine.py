@@ -1,0 +1,108 @@
+"""An engine under the settings.
+
+Belongs here: which settings become which limits, providers and models. Does not belong here: what those do.
+
+Building one opens no database and imports no SDK; both happen on the first call.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from magpie.control import Control
+from magpie.functions import FUNCTIONS
+from magpie.llm.embedding import GatewayEmbedder
+from magpie.llm.engine import Engine, EngineSettings
+from magpie.llm.gateway import Clock, Gateway, GatewaySettings, Observer, Sleep, utc_now
+from magpie.llm.journal import bodies_of
+from magpie.llm.models import Models
+from magpie.llm.money import to_nano
+from magpie.llm.prices import Prices
+from magpie.llm.providers.base import Provider
+from magpie.llm.providers.lookup import PROVIDERS, build
+from magpie.llm.purpose import ALL, FREE_TIER, Limit, Limits, Purpose, share
+from magpie.llm.store import Store
+from magpie.settings import Settings
+from magpie.text.embedder import AnyEmbedder
+from magpie.text.embedders import HOSTED_EMBEDDERS, embedder_named
+
+SECONDS_PER_MINUTE = 60
+
+
+def engine_of(
+    settings: Settings,
+    control: Control,
+    *,
+    env: Mapping[str, str] | None = None,
+    clock: Clock = utc_now,
+    sleep: Sleep = time.sleep,
+    observe: Observer = lambda step, call_id: None,
+) -> Engine:
+    """Return the engine that these settings describe.
+
+    Args:
+        env: where keys are; default the process's environment.
+
+    Raises:
+        UserError: a model, alias, price or address in the settings is wrong.
+    """
+    store = Store(control)
+    gateway = Gateway(
+        store,
+        bodies_of(store, settings.home),
+        providers_of(settings, os.environ if env is None else env),
+        Prices(settings.prices_file if settings.prices_file.exists() else None),
+        limits_of(settings),
+        GatewaySettings(settings.llm.timeout_seconds, allow_double_payment=settings.llm.allow_double_payment),
+        clock=clock,
+        sleep=sleep,
+        observe=observe,
+    )
+    return Engine(FUNCTIONS, models_of(settings), gateway, EngineSettings(settings.llm.provider, settings.llm.workers))
+
+
+def models_of(settings: Settings) -> Models:
+    """The registry of models with the settings' own rows and aliases."""
+    return Models.load({"models": settings.llm.models, "aliases": settings.llm.aliases})
+
+
+def providers_of(settings: Settings, env: Mapping[str, str]) -> dict[str, Provider]:
+    """Every provider, with a key or without."""
+    urls, paid = settings.llm.base_urls, settings.llm.allow_paid_openrouter
+    return {
+        name: build(name, base_url=urls.get(name), env=env, paid_openrouter=paid)  # type: ignore[call-overload]
+        for name in PROVIDERS
+    }
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Caps, quotas and gaps by scope of the ledger."""
+    caps, llm = settings.caps, settings.llm
+    bounds: dict[str, list[Limit]] = {ALL: [Limit("D", to_nano(caps.global_daily_cap_usd))]}
+
+    def add(scope: str, limits: Iterable[Limit]) -> None:
+        bounds.setdefault(scope, []).extend(limits)
+
+    add("product:leads", [Limit("D", to_nano(caps.leads_daily_cap_usd))])
+    for campaign in settings.campaigns:
+        add(f"campaign:{campaign.id}", [Limit("D", to_nano(campaign.llm_daily_cap_usd))])
+    for scope, usd in caps.daily_usd.items():
+        add(scope, [Limit("D", to_nano(usd))])
+    for scope, usd in caps.monthly_usd.items():
+        add(scope, [Limit("M", to_nano(usd))])
+    if caps.run_usd is not None:
+        add(ALL, [Limit("R", to_nano(caps.run_usd))])
+    add(FREE_TIER, [Limit("D", calls=llm.openrouter_free_daily)])
+    for product, calls in llm.quota_shares.items():
+        add(share(FREE_TIER, product), [Limit("D", calls=calls)])
+    gap = SECONDS_PER_MINUTE / llm.openrouter_free_per_minute
+    return Limits({scope: tuple(found) for scope, found in bounds.items()}, {FREE_TIER: gap})
+
+
+def embedder_of(settings: Settings, engine: Callable[[], Engine], purpose: Purpose) -> AnyEmbedder:
+    """The embedder that `leads.embed_model` names; one of a provider's asks through the gateway, for that purpose."""
+    name = settings.leads.embed_model
+    if name in HOSTED_EMBEDDERS:
+        made = engine()
+        return GatewayEmbedder(made.gateway, made.models.candidates(HOSTED_EMBEDDERS[name])[0], purpose)
+    return embedder_named(name)

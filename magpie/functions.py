@@ -1,0 +1,9 @@
+"""All functions that are asked of a model, by name.
+
+Belongs here: the list, and nothing else. Does not belong here: declarations (beside each product's rules).
+"""
+
+from magpie.leads.extract_lead import EXTRACT_LEAD
+from magpie.llm.spec import Registry
+
+FUNCTIONS = Registry((EXTRACT_LEAD,))

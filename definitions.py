@@ -4,16 +4,18 @@ from typing import Any
 
 import dagster as dg
 
-from assets import leads, leads_checks
+from assets import leads, leads_checks, spend, spend_checks
 from io_managers.tables import TableIOManager
 from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
 from magpie.settings import Settings, load_settings
+from resources.llm import Llm
 from schedules import leads as leads_schedules
 from schedules import maintenance
-from sensors import discovery
+from schedules import spend as spend_schedules
+from sensors import discovery, waiting
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
@@ -25,17 +27,23 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "lake": lake,
         "control": control,
         "landing": landing_of(settings),
+        "llm": Llm(settings, control),
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
     jobs = leads_schedules.build_jobs()
+    spend_job = spend_schedules.build_job()
     return dg.Definitions(
-        assets=leads.build_assets(settings),
-        asset_checks=leads_checks.build_checks(settings),
+        assets=[*leads.build_assets(settings), *spend.build_assets(settings)],
+        asset_checks=[*leads_checks.build_checks(settings), *spend_checks.build_checks(settings)],
         resources=resources,
-        jobs=[*jobs.values(), *leads_schedules.OP_JOBS, maintenance.lake_maintenance],
-        schedules=[*leads_schedules.build_schedules(), maintenance.DAILY],
-        sensors=discovery.build_sensors(settings, jobs),
+        jobs=[*jobs.values(), *leads_schedules.OP_JOBS, maintenance.lake_maintenance, spend_job],
+        schedules=[
+            *leads_schedules.build_schedules(),
+            maintenance.DAILY,
+            spend_schedules.build_schedule(settings, spend_job),
+        ],
+        sensors=[*discovery.build_sensors(settings, jobs), *waiting.build_sensors(settings, jobs)],
         executor=dg.in_process_executor,
     )
 

@@ -1,9 +1,9 @@
-"""The assets of leads, from archive files to ranked posts and rejections.
+"""The assets of leads, from archive files to leads and rejections.
 
 Belongs here: which table is made from which, per which partition, and what its materialisation shows. Does not
 belong here: any rule (`magpie/leads`).
 
-All of them call no model, so a contiguous range of days is one run and one commit (`single_run`).
+Those that call no model make a contiguous range of days in one run and one commit (`single_run`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,27 @@ import polars as pl
 from assets import leads_metadata as shown
 from assets import metadata as md
 from assets import partitions as parts
+from assets.model_calls import Account, log_progress
+from assets.table_asset import BY_MONTH
 from assets.table_asset import table_asset as any_table_asset
 from magpie.control import Control
+from magpie.engine import embedder_of
 from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.leads import corpus, ranking, stages
 from magpie.leads import tables as t
 from magpie.leads.archives import reddit_archives as archives_table
+from magpie.leads.extraction import leads as leads_of
 from magpie.leads.posts import reddit_posts as posts_of
 from magpie.leads.rejections import export_csv
 from magpie.leads.rejections import rejections as rejections_of
+from magpie.leads.stages import CampaignRules
+from magpie.llm.purpose import Purpose
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing, Manifest
 from magpie.tables import Table
-from magpie.text.embedders import embedder_named
+from magpie.text.embedder import AnyEmbedder
+from resources.llm import Llm
 
 # A pass over a dump takes minutes; a line in the log this often shows that it moves.
 PROGRESS_LINES = 500_000
@@ -122,13 +129,18 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             for campaign, days in sorted(asked.groups.items(), key=str)
         )
 
+    def embedder(context: dg.AssetExecutionContext, llm: Llm, rules: CampaignRules, table: Table) -> AnyEmbedder:
+        scopes = (f"campaign:{rules.campaign.id}",)
+        purpose = Purpose(stages.PRODUCT, "embed", table.name, run_id=context.run_id, scopes=scopes)
+        return embedder_of(settings, lambda: llm.engine, purpose)
+
     @table_asset(t.CAMPAIGN_KEYWORDS, parts.CAMPAIGNS)
-    def campaign_keywords(context: dg.AssetExecutionContext) -> pl.DataFrame:
+    def campaign_keywords(context: dg.AssetExecutionContext, llm: dg.ResourceParam[Llm]) -> pl.DataFrame:
         return per_campaign(
             context,
             t.CAMPAIGN_KEYWORDS,
             lambda rules, _: ranking.campaign_keywords(
-                rules.campaign.id, rules.keywords, embedder_named(rules.embed_model)
+                rules.campaign.id, rules.keywords, embedder(context, llm, rules, t.CAMPAIGN_KEYWORDS)
             ),
         )
 
@@ -158,10 +170,21 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
     @table_asset(t.POST_EMBEDDINGS, campaign_days, ins={"reddit_posts": same_day})
     def post_embeddings(
-        context: dg.AssetExecutionContext, campaign_posts: pl.LazyFrame, reddit_posts: pl.LazyFrame
+        context: dg.AssetExecutionContext,
+        campaign_posts: pl.LazyFrame,
+        reddit_posts: pl.LazyFrame,
+        llm: dg.ResourceParam[Llm],
     ) -> pl.DataFrame:
-        embedder = embedder_named(settings.leads.embed_model)
-        return ranking.post_embeddings(campaign_posts.collect(), reddit_posts, embedder)
+        matched = campaign_posts.collect()
+        return per_campaign(
+            context,
+            t.POST_EMBEDDINGS,
+            lambda rules, _: ranking.post_embeddings(
+                matched.filter(pl.col("campaign_id") == rules.campaign.id),
+                reddit_posts,
+                embedder(context, llm, rules, t.POST_EMBEDDINGS),
+            ),
+        )
 
     @table_asset(
         t.RANKED_POSTS,
@@ -188,13 +211,56 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context.add_output_metadata(shown.ranked_metadata(rows))
         return rows
 
-    @table_asset(t.REJECTIONS, campaign_days)
-    def rejections(
-        context: dg.AssetExecutionContext, campaign_posts: pl.LazyFrame, ranked_posts: pl.LazyFrame
+    @table_asset(
+        t.LEAD_EXTRACTIONS,
+        campaign_days,
+        backfill=BY_MONTH,
+        deps=[dg.AssetDep("reddit_posts", partition_mapping=parts.SAME_DAY)],
+    )
+    def lead_extractions(
+        context: dg.AssetExecutionContext,
+        campaign_posts: pl.LazyFrame,
+        ranked_posts: pl.LazyFrame,
+        lake: dg.ResourceParam[Lake],
+        control: dg.ResourceParam[Control],
+        llm: dg.ResourceParam[Llm],
     ) -> pl.DataFrame:
-        rows = rejections_of(campaign_posts, ranked_posts)
+        matched, ranked, account = campaign_posts.collect(), ranked_posts.collect(), Account()
+        told = log_progress(context, llm)
+        reader = stages.Reader(lake, settings, llm.engine, control.deleted(), context.run_id, told)
+        rows = per_campaign(
+            context,
+            t.LEAD_EXTRACTIONS,
+            lambda rules, days: account.add(reader.lead_extractions(rules, days, matched, ranked)),
+        )
+        context.add_output_metadata(account.metadata(llm.engine))
+        return rows
+
+    @table_asset(t.LEADS, campaign_days, ins={"reddit_posts": same_day}, backfill=BY_MONTH)
+    def leads(
+        context: dg.AssetExecutionContext,
+        lead_extractions: pl.LazyFrame,
+        ranked_posts: pl.LazyFrame,
+        campaign_posts: pl.LazyFrame,
+        reddit_posts: pl.LazyFrame,
+    ) -> pl.DataFrame:
+        rows = leads_of(lead_extractions.collect(), ranked_posts.collect(), campaign_posts.collect(), reddit_posts)
+        context.add_output_metadata(shown.leads_metadata(rows))
+        return rows
+
+    @table_asset(t.REJECTIONS, campaign_days, backfill=BY_MONTH)
+    def rejections(
+        context: dg.AssetExecutionContext,
+        campaign_posts: pl.LazyFrame,
+        ranked_posts: pl.LazyFrame,
+        lead_extractions: pl.LazyFrame,
+    ) -> pl.DataFrame:
+        rows = rejections_of(campaign_posts, ranked_posts, lead_extractions)
         asked = parts.partitions_of(t.REJECTIONS, context.partition_keys)
         export_csv(rows, asked.values(), settings.exports / "rejections")
         return rows
 
-    return [campaign_keywords, campaign_posts, post_embeddings, ranked_posts, rejections]
+    return [
+        *(campaign_keywords, campaign_posts, post_embeddings, ranked_posts),
+        *(lead_extractions, leads, rejections),
+    ]

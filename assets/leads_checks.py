@@ -5,6 +5,7 @@ schemas are not checked here: the lake refuses rows that break them before the c
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -35,6 +36,18 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
         _check(t.RANKED_POSTS, "kill_rates", dg.AssetCheckSeverity.WARN, quality.kill_rates(t.RANKED_POSTS)),
         _check(t.REJECTIONS, "row_conservation", dg.AssetCheckSeverity.ERROR, quality.row_conservation),
         _check(t.CAMPAIGN_POSTS, "unique_across_days", dg.AssetCheckSeverity.ERROR, quality.unique_across_days),
+        *_extraction_checks(),
+    ]
+
+
+def _extraction_checks() -> list[dg.AssetChecksDefinition]:
+    read, error, warn = t.LEAD_EXTRACTIONS, dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+    return [
+        _check(read, "every_candidate_is_read", error, quality.candidates_read),
+        _check(read, "invalid_output", warn, quality.invalid_output),
+        _check(read, "pending_extractions", warn, quality.pending_extractions(lambda: datetime.now(UTC))),
+        _check(t.LEADS, "every_lead_is_there", error, quality.leads_complete),
+        _check(t.LEADS, "evidence_grounded", warn, quality.evidence_grounded),
     ]
 
 

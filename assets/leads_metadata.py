@@ -11,6 +11,7 @@ import polars as pl
 from assets import metadata as md
 
 TOP = 10
+TOP_LEADS = 5
 
 
 def archive_rows(archives: pl.DataFrame) -> list[dict[str, Any]]:
@@ -58,4 +59,24 @@ def ranked_metadata(rows: pl.DataFrame) -> dict[str, Any]:
         found["embed_model"] = dg.MetadataValue.text(rows["embed_model"][0])
         found["corpus_n"] = dg.MetadataValue.int(int(rows["corpus_n"].max() or 0))  # type: ignore[arg-type]
         found[md.CONFIG_HASH] = dg.MetadataValue.text(", ".join(sorted(rows["config_hash"].unique())))
+    return found
+
+
+def leads_metadata(rows: pl.DataFrame) -> dict[str, Any]:
+    """Leads by tier, who found them, and the best of them."""
+    tiers = rows.group_by("intent_tier").len().sort("intent_tier")
+    best = rows.sort("intent_score", "relevance_score", descending=True).head(TOP_LEADS)
+    chosen = best.select(
+        *("campaign_id", "day", "title"),
+        pl.col("relevance_score").round(3).alias("fused"),
+        pl.col("intent_score").alias("intent"),
+        *("evidence_quote", "reddit_url"),
+    )
+    found: dict[str, Any] = {
+        md.TOP_LEADS: md.markdown_table(chosen.to_dicts()),
+        md.TIERS: md.bars(dict(tiers.iter_rows())),
+    }
+    if rows.height:
+        made_by = rows.select(pl.format("{} {}", "provider", pl.col("model").fill_null("")).unique()).to_series()
+        found[md.MADE_BY] = dg.MetadataValue.text(", ".join(sorted(made_by)))
     return found

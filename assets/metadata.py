@@ -24,6 +24,9 @@ LAKE_URI = "lake_uri"
 FUNNEL = "gate_funnel"
 TOP_POSTS = "top_posts"
 CONFIG_HASH = "config_hash"
+TOP_LEADS = "top_leads"
+TIERS = "leads_by_tier"
+MADE_BY = "made_by"
 
 # A cell longer than this makes a table unreadable; the row itself is one query away.
 CELL_CHARS = 90

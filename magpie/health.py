@@ -1,6 +1,7 @@
 """What can be found out about an installation without changing it.
 
-Belongs here: versions, paths, keys, archives, clock, disk, waiting rows. Does not belong here: mending, printing.
+Belongs here: versions, paths, keys, archives, clock, disk, waiting rows, money and models. Does not belong here:
+mending, printing.
 """
 
 import platform
@@ -15,9 +16,15 @@ from typing import Literal
 from magpie import maintenance
 from magpie.catalog import TABLES
 from magpie.control import Control
+from magpie.engine import limits_of, models_of
 from magpie.errors import UserError
+from magpie.functions import FUNCTIONS
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
+from magpie.llm import audit, spend
+from magpie.llm.money import shown
+from magpie.llm.purpose import ALL
+from magpie.llm.store import Store
 from magpie.settings import Settings
 
 PACKAGES = ("dagster", "dbt-duckdb", "polars", "duckdb", "deltalake", "openai", "anthropic", "asyncpraw", "yt-dlp")
@@ -56,8 +63,21 @@ def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[F
         *_archives(settings),
         _clock(settings, now),
         _disk(settings),
-        *_control(settings, now),
+        *_books(settings, now),
+        _models(settings, now),
     ]
+
+
+def models_in_use(settings: Settings) -> set[str]:
+    """Return the aliases and models that functions and embedders are asked with; none where no model may be asked."""
+    if settings.llm.provider == "offline":
+        return set()
+    found: set[str | None] = {settings.leads.embed_model}
+    for name in FUNCTIONS.names():
+        choice = settings.llm.functions.get(name)
+        found.add((choice and choice.model) or FUNCTIONS[name].alias)
+        found |= {own.functions[name].model for own in settings.campaigns if name in own.functions}
+    return {name for name in found if name}
 
 
 def _package(name: str) -> Finding:
@@ -119,14 +139,20 @@ def _disk(settings: Settings) -> Finding:
     return Finding(level, "disk", f"{free / 2**30:,.1f} GiB free at {place}")
 
 
-def _control(settings: Settings, now: datetime) -> list[Finding]:
+def _books(settings: Settings, now: datetime) -> list[Finding]:
     control = Control(settings.control_database)
+    store = Store(control)
     try:
-        waiting, oldest = control.pending(), maintenance.waiting_days(control, now)
+        return [*_control(control, now), *_spend(settings, store, now)]
     except UserError as error:
         return [Finding("bad", "control", str(error))]
     finally:
+        store.close()
         control.close()
+
+
+def _control(control: Control, now: datetime) -> list[Finding]:
+    waiting, oldest = control.pending(), maintenance.waiting_days(control, now)
     rows = sum(item.rows for item in waiting)
     reasons = ", ".join(sorted({item.reason for item in waiting}))
     found = [Finding("ok" if not rows else "warn", "pending rows", f"{rows}{': ' + reasons if rows else ''}")]
@@ -137,3 +163,28 @@ def _control(settings: Settings, now: datetime) -> list[Finding]:
         *found,
         Finding("note", "deletions", f"old table versions may hold deleted posts for {max(left, 0):.1f} days more"),
     ]
+
+
+def _spend(settings: Settings, store: Store, now: datetime) -> list[Finding]:
+    uses, stopped = spend.today(store, limits_of(settings), now), spend.obstacles(store, now)
+    whole = next(use for use in uses if use.scope == ALL and use.window[0] == "D")
+    share = whole.share or 0
+    text = f"{shown(whole.spent_nano)} of {shown(whole.cap_nano or 0)} ({share:.0%})"
+    scopes = ", ".join(item.scope for item in stopped.breakers)
+    dead = stopped.dead
+    return [
+        Finding("ok" if share < spend.WARN_SHARE else "warn", "spent today", text),
+        Finding("warn" if scopes else "ok", "breakers", f"open: {scopes}; `magpie breaker`" if scopes else "none open"),
+        Finding(
+            "warn" if dead else "ok", "dead calls", f"{dead} wait for `magpie spend sweep`" if dead else "none wait"
+        ),
+    ]
+
+
+def _models(settings: Settings, now: datetime) -> Finding:
+    try:
+        found = audit.models_last(models_of(settings), models_in_use(settings), now.date())
+    except UserError as error:
+        return Finding("bad", "models", str(error))
+    ends = ", ".join(f"{row['model']} on {row['last day']}" for row in found.rows)
+    return Finding("warn" if ends else "ok", "models", f"{found.summary}: {ends}" if ends else found.summary)

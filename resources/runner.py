@@ -4,7 +4,7 @@ Belongs here: which runs, over which partitions, in which order, and telling how
 what an asset does.
 
 Layers, because one run cannot mix assets of different partitionings: archive files, days, campaigns, campaign x day,
-marts.
+answers of models to those, marts.
 """
 
 import logging
@@ -24,11 +24,15 @@ from dagster_shared.error import SerializableErrorInfo
 from assets.partitions import last_partition, span_of
 from dbt_project.prepare import prepare
 from definitions import build_definitions
+from magpie.control import Control
 from magpie.errors import UserError
 from magpie.leads.archives import landing_of
+from magpie.llm.money import shown
+from magpie.llm.progress import TaskState
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
-from schedules.leads import CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from resources.llm import Llm
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from sensors.discovery import campaign_range, day_range, sync_campaigns
 
 PRODUCTS = ("leads", "marts")
@@ -59,6 +63,11 @@ class _Watch(logging.Handler):
             check = event.asset_check_evaluation_data
             if not check.passed:
                 self.warnings.append(f"{check.asset_key.path[-1]}: {check.check_name}: {check.description}")
+
+    def task(self, state: TaskState) -> None:
+        """A step that calls models is long: tell how far it is and what it cost so far."""
+        cost = f", {shown(state.cost_nano)}" if state.cost_nano else ""
+        self.report(Progress(f"{state.message}{cost}", self.done, self.total))
 
 
 class DagsterRunner:
@@ -100,18 +109,22 @@ class DagsterRunner:
         for campaign in campaigns:
             settings.campaign(campaign)
         sync_campaigns(instance, settings)
-        defs = _with_progress(build_definitions(settings), watch)
+        llm = Llm(settings, Control(settings.control_database), watch=watch.task)
+        defs = _with_progress(build_definitions(settings, llm=llm), watch)
         watch.total = len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns)
         failures = _execute(defs, "reddit_landing", instance)
         if failures:
             return None, None, failures
         first, last = _days(settings, request)
         days = (last - first).days + 1
-        watch.total += days * (len(REDDIT_DAYS) + len(CAMPAIGN_DAYS) * len(campaigns))
+        per_campaign = len(CAMPAIGN_DAYS) + len(CAMPAIGN_ANSWERS)
+        watch.total += days * (len(REDDIT_DAYS) + per_campaign * len(campaigns))
         failures = _execute(defs, "reddit_days", instance, tags=day_range(first, last))
         for campaign in campaigns if not failures else ():
             failures += _execute(defs, "campaign_words", instance, partition_key=campaign)
-            failures += _execute(defs, "campaign_days", instance, tags=campaign_range(campaign, first, last))
+            span = campaign_range(campaign, first, last)
+            made = _execute(defs, "campaign_days", instance, tags=span)
+            failures += made or _execute(defs, "campaign_answers", instance, tags=span)
         return first, last, failures
 
     def _marts(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:

@@ -19,7 +19,8 @@ from magpie.settings import Settings
 REDDIT_LANDING = ("reddit_archives", "bad_lines")
 REDDIT_DAYS = ("reddit_posts", "corpus_terms", "corpus_stats", "subreddit_stats")
 CAMPAIGN_WORDS = ("campaign_keywords",)
-CAMPAIGN_DAYS = ("campaign_posts", "post_embeddings", "ranked_posts", "rejections")
+CAMPAIGN_DAYS = ("campaign_posts", "post_embeddings", "ranked_posts")
+CAMPAIGN_ANSWERS = ("lead_extractions", "leads", "rejections")
 
 
 def build_jobs() -> dict[str, Any]:
@@ -29,6 +30,7 @@ def build_jobs() -> dict[str, Any]:
         "reddit_days": REDDIT_DAYS,
         "campaign_words": CAMPAIGN_WORDS,
         "campaign_days": CAMPAIGN_DAYS,
+        "campaign_answers": CAMPAIGN_ANSWERS,
     }
     return {name: dg.define_asset_job(name, selection=list(assets)) for name, assets in layers.items()}
 

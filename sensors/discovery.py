@@ -29,7 +29,12 @@ RANGES_PER_TICK = 10
 
 def build_sensors(settings: Settings, jobs: dict[str, Any]) -> list[dg.SensorDefinition]:
     """Return the discovery sensors."""
-    return [_campaign_sync(settings, jobs), _new_data(settings, jobs), _campaigns_after_days(settings, jobs)]
+    return [
+        _campaign_sync(settings, jobs),
+        _new_data(settings, jobs),
+        _campaigns_after_days(settings, jobs),
+        _answers_after_campaign_days(jobs),
+    ]
 
 
 def day_range(first: date, last: date) -> dict[str, str]:
@@ -144,6 +149,25 @@ def _campaigns_after_days(settings: Settings, jobs: dict[str, Any]) -> dg.Sensor
                 yield dg.RunRequest(run_key=key, tags=campaign_range(campaign, first_day, last_day))
 
     return campaigns_after_days
+
+
+def _answers_after_campaign_days(jobs: dict[str, Any]) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        name="answers_after_campaign_days",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[jobs["campaign_days"]],
+        request_job=jobs["campaign_answers"],
+    )
+    def answers_after_campaign_days(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        """When posts are ranked anew, read the candidates of the same campaign and days."""
+        tags = context.dagster_run.tags
+        first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
+        if not first:
+            return dg.SkipReason("the run names no campaign and day; looking again after the next one")
+        span = {RANGE_START: first, RANGE_END: last or first}
+        return dg.RunRequest(run_key=context.dagster_run.run_id, tags=span)
+
+    return answers_after_campaign_days
 
 
 def _digest(text: str) -> str:

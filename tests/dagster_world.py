@@ -27,7 +27,7 @@ from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Reddit, Settings, load_settings
 from magpie.tables import Table
 from resources.runner import DagsterRunner
-from schedules.leads import CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from sensors.discovery import campaign_range, sync_campaigns
 
 REPO = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ LAYERS = {
     "reddit_days": REDDIT_DAYS,
     "campaign_words": CAMPAIGN_WORDS,
     "campaign_days": CAMPAIGN_DAYS,
+    "campaign_answers": CAMPAIGN_ANSWERS,
 }
 
 
@@ -74,6 +75,9 @@ class World:
 
     def run_campaign(self, campaign: str, first: date, last: date) -> dg.ExecuteInProcessResult:
         return self.run("campaign_days", tags=campaign_range(campaign, first, last))
+
+    def read_campaign(self, campaign: str, first: date, last: date, check: bool = True) -> dg.ExecuteInProcessResult:
+        return self.run("campaign_answers", check, tags=campaign_range(campaign, first, last))
 
 
 @contextmanager

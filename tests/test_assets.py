@@ -31,13 +31,16 @@ from magpie.errors import UserError
 from magpie.leads import tables as t
 from magpie.settings import Settings
 from magpie.tables import Partitions
-from schedules.leads import CAMPAIGN_DAYS, REDDIT_DAYS
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, REDDIT_DAYS
 from sensors.discovery import RANGE_END, RANGE_START, day_range
 
 __all__ = ["filled", "made"]
 
 PER_DAY = (t.REDDIT_POSTS, t.CORPUS_TERMS, t.CORPUS_STATS, t.SUBREDDIT_STATS)
-PER_CAMPAIGN = (t.CAMPAIGN_POSTS, t.POST_EMBEDDINGS, t.RANKED_POSTS, t.REJECTIONS)
+PER_CAMPAIGN = (
+    *(t.CAMPAIGN_POSTS, t.POST_EMBEDDINGS, t.RANKED_POSTS),
+    *(t.LEAD_EXTRACTIONS, t.LEADS, t.REJECTIONS),
+)
 EARLY, LATE = date(2026, 3, 4), date(2026, 3, 6)
 
 
@@ -51,12 +54,12 @@ def with_gates(settings: Settings, **gates: Any) -> Settings:
 def test_a_range_of_one_campaign_is_one_commit_per_table_and_makes_the_same_rows_again(filled: World) -> None:
     before = {table.name: rows(filled.lake, table) for table in t.TABLES}
     was = versions(filled.lake)
-    result = filled.run_campaign("agency-crm", EARLY, LATE)
+    results = filled.run_campaign("agency-crm", EARLY, LATE), filled.read_campaign("agency-crm", EARLY, LATE)
     grown = {name: version - was[name] for name, version in versions(filled.lake).items() if version != was[name]}
-    assert grown == dict.fromkeys(CAMPAIGN_DAYS, 1)
+    assert grown == dict.fromkeys((*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS), 1)
     for table in t.TABLES:
         assert rows(filled.lake, table).equals(before[table.name]), table.name
-    made_keys = {event.partition for event in result.get_asset_materialization_events()}
+    made_keys = {event.partition for result in results for event in result.get_asset_materialization_events()}
     assert made_keys == {f"agency-crm|{day}" for day in days_between(EARLY, LATE)}
 
 
@@ -64,12 +67,12 @@ def test_a_range_over_several_campaigns_is_one_commit_per_table(filled: World) -
     before = {table.name: rows(filled.lake, table) for table in PER_CAMPAIGN}
     was = versions(filled.lake)
     tags = {RANGE_START: f"agency-crm|{EARLY}", RANGE_END: f"folding-bike|{LATE}"}
-    result = filled.run("campaign_days", tags=tags)
+    results = [filled.run(job, tags=tags) for job in ("campaign_days", "campaign_answers")]
     grown = {name: version - was[name] for name, version in versions(filled.lake).items() if version != was[name]}
-    assert grown == dict.fromkeys(CAMPAIGN_DAYS, 1)
+    assert grown == dict.fromkeys((*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS), 1)
     for table in PER_CAMPAIGN:
         assert rows(filled.lake, table).equals(before[table.name]), table.name
-    keys = {event.partition for event in result.get_asset_materialization_events()}
+    keys = {event.partition for result in results for event in result.get_asset_materialization_events()}
     assert keys == {f"{campaign}|{day}" for campaign in BOTH for day in days_between(EARLY, LATE)}
 
 
@@ -147,7 +150,7 @@ def test_a_failed_check_names_the_partitions_and_stops_nothing(filled: World) ->
     told = str(found.metadata["findings"].value).replace("\\", "")
     assert twice["fullname"][0] in told
     assert "agency-crm" in told
-    assert versions(filled.lake)["rejections"] == was["rejections"] + 1
+    assert versions(filled.lake)["ranked_posts"] == was["ranked_posts"] + 1
 
 
 def test_a_check_asked_for_alone_judges_every_partition_and_names_the_bad_one(filled: World) -> None:
@@ -185,7 +188,7 @@ def test_a_plain_run_makes_every_day_of_the_sample_and_its_progress_reaches_the_
     steps = made.progress
     assert not made.outcome.failures
     assert (made.outcome.first, made.outcome.last) == (FIRST, LAST)
-    assert steps[-1].done == steps[-1].total == 2 + days * 4 + 2 + days * 4 * 2
+    assert steps[-1].done == steps[-1].total == 2 + days * 4 + 2 + days * 6 * 2
     assert all(earlier.done <= later.done for earlier, later in pairwise(steps))
     assert {step.doing for step in steps} >= {table.name for table in t.TABLES}
 

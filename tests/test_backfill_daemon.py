@@ -20,7 +20,7 @@ from dagster_world import BOTH, REPO, Made, World, days_between, made, rows, sam
 
 from definitions import build_definitions
 from magpie.leads import tables as t
-from schedules.leads import CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS
 from sensors.discovery import RANGE_END, RANGE_START, sync_campaigns
 
 __all__ = ["made"]
@@ -71,7 +71,7 @@ def wanted(defs: dg.Definitions) -> AssetGraphSubset:
     pairs = [dg.MultiPartitionKey({"campaign": campaign, "day": day}) for campaign in BOTH for day in days]
     chosen: list[tuple[str, Sequence[str]]] = [
         *((name, days) for name in REDDIT_DAYS),
-        *((name, pairs) for name in CAMPAIGN_DAYS),
+        *((name, pairs) for name in (*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS)),
     ]
     chosen += [(name, list(BOTH)) for name in CAMPAIGN_WORDS]
     asked = {AssetKeyPartitionKey(dg.AssetKey(name), key) for name, keys in chosen for key in keys}
@@ -116,9 +116,13 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
         assert spans == [
             (len(CAMPAIGN_WORDS), BOTH[0], BOTH[1], ok),
             (len(REDDIT_DAYS), str(FIRST), str(LAST), ok),
-            *((len(CAMPAIGN_DAYS), f"{campaign}|{FIRST}", f"{campaign}|{LAST}", ok) for campaign in BOTH),
+            *(
+                (len(assets), f"{campaign}|{FIRST}", f"{campaign}|{LAST}", ok)
+                for campaign in BOTH
+                for assets in (CAMPAIGN_DAYS, CAMPAIGN_ANSWERS)
+            ),
         ]
-        for asset in (*REDDIT_DAYS, *CAMPAIGN_DAYS):
+        for asset in (*REDDIT_DAYS, *CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS):
             keys = instance.get_materialized_partitions(dg.AssetKey(asset))
             days = {str(day) for day in days_between(FIRST, LAST)}
             both = {f"{campaign}|{day}" for campaign in BOTH for day in days}
@@ -129,7 +133,8 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
     assert {name: commits[name] for name in (*REDDIT_DAYS, *CAMPAIGN_WORDS)} == dict.fromkeys(
         (*REDDIT_DAYS, *CAMPAIGN_WORDS), 1
     )
-    assert {name: commits[name] for name in CAMPAIGN_DAYS} == dict.fromkeys(CAMPAIGN_DAYS, len(BOTH))
+    per_campaign = (*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS)
+    assert {name: commits[name] for name in per_campaign} == dict.fromkeys(per_campaign, len(BOTH))
     for table in t.TABLES:
-        if table.name in (*REDDIT_DAYS, *CAMPAIGN_WORDS, *CAMPAIGN_DAYS):
+        if table.name in (*REDDIT_DAYS, *CAMPAIGN_WORDS, *per_campaign):
             assert rows(lake, table).equals(rows(made.lake, table, FIRST, LAST)), table.name

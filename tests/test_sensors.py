@@ -63,21 +63,21 @@ class Watcher:
         self.used |= {str(request.run_key) for request in fresh}
         return fresh, told.skip_message
 
-    def after(self, result: dg.ExecuteInProcessResult) -> list[dg.RunRequest]:
-        """What `campaigns_after_days` asks for once this run has succeeded."""
+    def after(self, result: dg.ExecuteInProcessResult, sensor: str = "campaigns_after_days") -> list[dg.RunRequest]:
+        """What a run status sensor asks for once this run has succeeded."""
         repository = self.world.defs.get_repository_def()
         (success,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.RUN_SUCCESS]
         context = dg.build_run_status_sensor_context(
-            sensor_name="campaigns_after_days",
+            sensor_name=sensor,
             dagster_instance=self.world.instance,
             dagster_run=result.dagster_run,
             dagster_event=success,
             repository_def=repository,
             resources={"lake": self.world.lake},
         )
-        told = repository.get_sensor_def("campaigns_after_days")(context)
+        told = repository.get_sensor_def(sensor)(context)
         assert told is not None
-        return [item for item in told if isinstance(item, dg.RunRequest)]
+        return [item for item in (told if isinstance(told, Iterator) else [told]) if isinstance(item, dg.RunRequest)]
 
     def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
         more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}
@@ -103,6 +103,9 @@ class Watcher:
                 done.append(result.job_def.name)
                 if result.job_def.name in ("reddit_days", "campaign_words"):
                     asked += [(follow, "campaign_days") for follow in self.after(result)]
+                if result.job_def.name == "campaign_days":
+                    follows = self.after(result, "answers_after_campaign_days")
+                    asked += [(follow, "campaign_answers") for follow in follows]
 
 
 def spans(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:

@@ -1,0 +1,48 @@
+"""How the partitions of each table are made again, for the sensors that look after waiting rows.
+
+Belongs here: job, assets, key and scopes by table, for all products. Does not belong here: when (`waiting.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from magpie.leads.extract_lead import EXTRACT_LEAD
+from magpie.leads.stages import PRODUCT as LEADS
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a table's partitions are made again.
+
+    Attributes:
+        job: by name; assets: those of it that depend on the table's rows.
+        partition_key: from the partition as the control database names it to Dagster's key.
+        scopes: of the ledger that bound what it may cost.
+        function: whose breaker holds it back.
+    """
+
+    job: str
+    assets: tuple[str, ...]
+    partition_key: Callable[[str], str]
+    scopes: Callable[[str], tuple[str, ...]]
+    function: str
+
+
+def _campaign_day(partition: str) -> str:
+    campaign, day = partition.split("|")
+    return dg.MultiPartitionKey({"campaign": campaign, "day": day})
+
+
+def _of_campaign(partition: str) -> tuple[str, ...]:
+    return f"product:{LEADS}", f"campaign:{partition.partition('|')[0]}"
+
+
+# By table, upstream first: what is made from a table that waits, waits because of it.
+TARGETS: dict[str, Target] = {
+    "campaign_keywords": Target("campaign_words", CAMPAIGN_WORDS, str, _of_campaign, "embed"),
+    "post_embeddings": Target("campaign_days", CAMPAIGN_DAYS[1:], _campaign_day, _of_campaign, "embed"),
+    "lead_extractions": Target("campaign_answers", CAMPAIGN_ANSWERS, _campaign_day, _of_campaign, EXTRACT_LEAD.name),
+}

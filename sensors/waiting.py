@@ -1,0 +1,210 @@
+"""Sensors that make pending partitions again when their time has come, and that watch caps, quotas and failures.
+
+Belongs here: from what waits to run requests, one way for all products. Does not belong here: which of them are due
+(`magpie/llm/backlog.py`), the sums (`magpie/llm/spend.py`). They read the control database, never the network.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from magpie.control import Control
+from magpie.engine import limits_of
+from magpie.llm import backlog, breaker, history, spend
+from magpie.llm.backlog import Budget, Choice
+from magpie.llm.money import shown
+from magpie.llm.purpose import ALL
+from magpie.llm.store import Store
+from magpie.settings import Settings
+from resources.llm import Llm
+from sensors.targets import TARGETS, Target
+
+# So much of a bound used is reported once, and all of it once more.
+LEVELS = (80, 100)
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_sensors(
+    settings: Settings, jobs: Mapping[str, Any], targets: Mapping[str, Target] = TARGETS
+) -> list[dg.SensorDefinition]:
+    """Return the sensors.
+
+    Args:
+        jobs: by name, those that the targets name.
+        targets: by table, upstream first.
+    """
+    asked = [jobs[name] for name in dict.fromkeys(target.job for target in targets.values())]
+    watch = _Waiting(settings, targets)
+    return [
+        _daily_cost_cap(watch, asked),
+        _quota(watch, asked),
+        _backlog(watch, asked),
+        _circuit_breaker(targets, asked),
+    ]
+
+
+class _Waiting:
+    """What the three sensors share: due partitions as run requests."""
+
+    def __init__(self, settings: Settings, targets: Mapping[str, Target]) -> None:
+        self.targets = targets
+        self.limits = limits_of(settings)
+
+    def requests(
+        self, context: dg.SensorEvaluationContext, control: Control, owned: Collection[str] | None, now: datetime
+    ) -> tuple[list[dg.RunRequest], Choice]:
+        store, pending = Store(control), control.pending()
+        stopped = {item.scope for item in store.read(breaker.open_breakers) if item.until is None or now < item.until}
+        known = [
+            item
+            for item in pending
+            if item.table in self.targets and f"function:{self.targets[item.table].function}" not in stopped
+        ]
+        budgets = self._budgets(store, known, now)
+        choice = backlog.choose(known, list(self.targets), owned, now, budgets, self._busy(context.instance))
+        store.close()
+        return [self._request(due, now) for due in choice.due], choice
+
+    def uses(self, control: Control, now: datetime) -> list[spend.Use]:
+        return [use for use in spend.today(Store(control), self.limits, now) if use.window.startswith("D")]
+
+    def _request(self, due: backlog.Due, now: datetime) -> dg.RunRequest:
+        target = self.targets[due.table]
+        # The hour is in the key: a run that failed before it changed anything is asked for again.
+        key = f"{due.table}|{due.partition}|{due.since:%Y%m%dT%H%M%S}|{now:%Y%m%dT%H}"
+        return dg.RunRequest(
+            run_key=key,
+            job_name=target.job,
+            partition_key=target.partition_key(due.partition),
+            asset_selection=[dg.AssetKey(name) for name in target.assets],
+            tags={"magpie/waiting": f"{due.table} {due.partition}"},
+        )
+
+    def _budgets(self, store: Store, pending: list[Any], now: datetime) -> dict[str, Budget]:
+        uses = {use.scope: use for use in spend.today(store, self.limits, now) if use.window.startswith("D")}
+        per_row = {
+            name: store.read(partial(history.likely_cost, function=target.function))
+            for name, target in self.targets.items()
+        }
+        found = {}
+        for item in pending:
+            scopes = (ALL, *self.targets[item.table].scopes(item.partition))
+            rooms = [
+                (uses[scope].left_nano, scope)
+                for scope in scopes
+                if scope in uses and uses[scope].left_nano is not None
+            ]
+            left, bound = min(rooms, default=(None, ALL), key=lambda pair: pair[0] or 0)
+            found[item.partition] = Budget(left, per_row[item.table], bound)
+        return found
+
+    def _busy(self, instance: dg.DagsterInstance) -> set[str]:
+        runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
+        return {run.tags["magpie/waiting"].partition(" ")[2] for run in runs if "magpie/waiting" in run.tags}
+
+
+def _daily_cost_cap(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
+    @dg.sensor(name="daily_cost_cap", jobs=jobs, minimum_interval_seconds=60)
+    def daily_cost_cap(
+        context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Report 80 % and 100 % of each cap once; when its day is over, ask for what waited for money."""
+        uses = {
+            use.scope: (use.money_share, f"{shown(use.spent_nano)} of {shown(use.cap_nano or 0)}")
+            for use in watch.uses(control, llm.clock())
+            if use.money_share is not None
+        }
+        return _report_and_ask(context, watch, control, uses, backlog.CAP_REASONS, llm.clock())
+
+    return daily_cost_cap
+
+
+def _quota(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
+    @dg.sensor(name="quota", jobs=jobs, minimum_interval_seconds=60)
+    def quota(
+        context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Report 80 % and 100 % of each counted quota once; after its reset, ask for what waited for it."""
+        uses = {
+            use.scope: (use.calls_share, f"{use.calls} of {use.cap_calls} calls")
+            for use in watch.uses(control, llm.clock())
+            if use.calls_share is not None
+        }
+        return _report_and_ask(context, watch, control, uses, backlog.QUOTA_REASONS, llm.clock())
+
+    return quota
+
+
+def _backlog(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
+    @dg.sensor(name="backlog", jobs=jobs, minimum_interval_seconds=300)
+    def backlog_(
+        context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
+    ) -> dg.SensorResult | dg.SkipReason:
+        """End the calls of dead processes, then ask for the newest partitions whose rows may be tried again."""
+        llm.engine.sweep()
+        requests, choice = watch.requests(context, control, None, llm.clock())
+        if not requests:
+            return dg.SkipReason(f"{choice.explanation}; looking again in five minutes")
+        return dg.SensorResult(run_requests=requests, cursor=requests[0].run_key)
+
+    return backlog_
+
+
+def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.SensorDefinition:
+    functions = {asset: target.function for table, target in targets.items() for asset in (table, *target.assets[:1])}
+
+    @dg.run_failure_sensor(name="circuit_breaker", monitored_jobs=jobs, minimum_interval_seconds=60)
+    def circuit_breaker(
+        context: dg.RunFailureSensorContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
+    ) -> Iterator[dg.SkipReason]:
+        """Count failed runs of a function; the third within the hour stops it, and what asks for it, for an hour."""
+        now = llm.clock()
+        failed = {
+            functions[event.step_key] for event in context.get_step_failure_events() if event.step_key in functions
+        }
+        store = Store(control)
+        for function in sorted(failed):
+            scope, run_id = f"function:{function}", context.dagster_run.run_id
+            opened = store.write(
+                partial(breaker.record_failed_run, scope=scope, run_id=run_id, now=now, error_class="run_failed")
+            )
+            if opened:
+                context.log.warning(f"{scope} is stopped for an hour; `magpie breaker reset {scope}` lets it go on")
+        store.close()
+        yield dg.SkipReason(f"noted for {', '.join(sorted(failed)) or 'no function that calls a model'}")
+
+    return circuit_breaker
+
+
+def _report_and_ask(
+    context: dg.SensorEvaluationContext,
+    watch: _Waiting,
+    control: Control,
+    uses: Mapping[str, tuple[float, str]],
+    reasons: Collection[str],
+    now: datetime,
+) -> dg.SensorResult | dg.SkipReason:
+    """Tell of levels that are newly reached; ask for partitions whose window is over."""
+    day = f"{now:%Y-%m-%d}"
+    seen = json.loads(context.cursor or "{}")
+    told: dict[str, int] = seen["told"] if seen.get("day") == day else {}
+    for scope, (share, text) in sorted(uses.items()):
+        level = max((level for level in LEVELS if share * 100 >= level), default=0)
+        if level > told.get(scope, 0):
+            context.log.warning(f"{scope} has used {share:.0%} of its bound for {day}: {text}")
+            told[scope] = level
+    requests, choice = watch.requests(context, control, reasons, now)
+    cursor = json.dumps({"day": day, "told": told}, sort_keys=True)
+    full = [scope for scope, level in sorted(told.items()) if level == LEVELS[-1]]
+    note = f"; at its bound until midnight UTC: {', '.join(full)}" if full else ""
+    skip = None if requests else f"{choice.explanation}{note}; looking again in a minute"
+    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=skip)

@@ -53,7 +53,7 @@ def top_leads(lake: Lake, per_campaign: int) -> pl.DataFrame:
     best = found.group_by("campaign_id", maintain_order=True).head(per_campaign)
     return best.select(
         *("campaign_id", "intent_score", "intent_tier", "relevance_score", "day", "subreddit", "title"),
-        *("evidence_quote", "provider", "reddit_url"),
+        *("evidence_quote", "provider", "model", "reddit_url"),
     ).collect()
 
 

@@ -67,7 +67,7 @@ def test_old_versions_go_on_sundays_while_nothing_waits(control: Control, landin
     }
     assert [day for day, done in weekdays.items() if done.vacuumed] == [6]
     assert weekdays[0].summary == "no vacuum due, 0 landed parts and 0 journalled answers blanked"
-    assert weekdays[6].summary == "0 old files removed, 0 landed parts blanked"
+    assert weekdays[6].summary == "0 old files removed, 0 landed parts and 0 journalled answers blanked"
 
 
 def test_old_versions_go_every_day_until_none_can_hold_a_deleted_post(control: Control, landing: Landing) -> None:

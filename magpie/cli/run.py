@@ -7,6 +7,7 @@ Belongs here: progress on the terminal and the account of what was made. Does no
 import time
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -14,10 +15,11 @@ from magpie.catalog import TABLES
 from magpie.cli import options
 from magpie.cli.output import err, out, plain, table
 from magpie.lake import Lake
+from magpie.llm.engine import OFFLINE
 from magpie.running import Progress as Step
 from magpie.running import RunOutcome, RunRequest, find_runner
 from magpie.settings import Settings, load_settings
-from magpie.summary import summarise, top_ranked
+from magpie.summary import summarise, top_leads, top_ranked
 
 TOP_PER_CAMPAIGN = 5
 
@@ -81,7 +83,10 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         for s in summarise(lake, TABLES.values())
     ]
     out.print(table(None, ("table", "rows", "partitions", "by status", "by reason"), rows, ("rows", "partitions")))
-    best = top_ranked(lake, TOP_PER_CAMPAIGN)
+    leads = top_leads(lake, TOP_PER_CAMPAIGN)
+    if leads.height:
+        _print_leads(leads)
+    best = top_ranked(lake, TOP_PER_CAMPAIGN) if leads.is_empty() else leads.clear()
     if best.height:
         cells = [
             (
@@ -102,9 +107,32 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
     if settings.warehouse.exists():
         out.print(f"\nDuckDB file  {plain(settings.warehouse)}")
-    out.print("Query        magpie sql \"SELECT * FROM ranked_posts WHERE status = 'ok' ORDER BY fused DESC LIMIT 10\"")
+    out.print('Query        magpie sql "SELECT * FROM leads ORDER BY intent_score DESC LIMIT 10"')
+    out.print("Review       magpie leads review CAMPAIGN")
     out.print("Why a post   magpie leads why CAMPAIGN FULLNAME")
     out.print("UI           make ui   (or: magpie ui), then http://127.0.0.1:3000")
+
+
+def _print_leads(leads: pl.DataFrame) -> None:
+    cells = [
+        (
+            row["campaign_id"],
+            str(row["intent_score"]),
+            f"{row['relevance_score']:.3f}",
+            str(row["day"]),
+            plain(f"r/{row['subreddit']}"),
+            plain(row["evidence_quote"], 70),
+        )
+        for row in leads.iter_rows(named=True)
+    ]
+    columns = ("campaign", "intent", "fused", "day", "where", "what the author says")
+    out.print()
+    out.print(table("Top leads", columns, cells, ("intent", "fused")))
+    makers = leads.select("provider", "model").unique().sort("provider").iter_rows()
+    said = ", ".join(provider if provider == model else f"{provider}/{model}" for provider, model in makers)
+    out.print(
+        f"read by {plain(said)}" + ("; set a provider's key to have a model read them" if said == OFFLINE else "")
+    )
 
 
 def _counts(counts: dict[str, int], most: int = 9) -> str:

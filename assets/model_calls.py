@@ -29,6 +29,7 @@ WAITING = "rows_without_answer"
 TIERS = "settings_from"
 # So many percent apart are the lines that a long task leaves in the log.
 PERCENT_PER_LINE = 5
+MAKERS = ("provider", "model", "prompt_version")
 
 
 class Account:
@@ -36,22 +37,27 @@ class Account:
 
     def __init__(self) -> None:
         self._summaries: list[Summary] = []
+        self._rows: list[pl.DataFrame] = []
 
     def add(self, made: tuple[pl.DataFrame, Summary]) -> pl.DataFrame:
         """Take the summary, pass the rows on."""
         rows, summary = made
         self._summaries.append(summary)
+        self._rows.append(rows.select(MAKERS))
         return rows
 
     def metadata(self, engine: Engine) -> dict[str, Any]:
-        """Calls, hits, spent, saved, tokens, rows without an answer by reason, and what the caps still allow today."""
+        """Who answered, what it took and cost, which rows have no answer and why, what the caps still allow today."""
         total: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         for one in self._summaries:
             reasons.update(one.by_reason)
             total.update(calls=one.calls, hits=one.hits, spent=one.spent_nano, saved=one.saved_nano)
             total.update(tokens_in=one.tokens_in, tokens_out=one.tokens_out, credits=one.credits)
+        rows = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=dict.fromkeys(MAKERS, pl.String))
+        makers = rows.drop_nulls("provider").unique().sort(MAKERS).iter_rows()
         found: dict[str, Any] = {
+            md.MADE_BY: dg.MetadataValue.text("; ".join(f"{p} {m}, prompt {v[:12]}" for p, m, v in makers) or "nobody"),
             CALLS: dg.MetadataValue.int(total["calls"]),
             HITS: dg.MetadataValue.int(total["hits"]),
             SPENT: dg.MetadataValue.float(total["spent"] / 1e9),

@@ -8,7 +8,7 @@ text is escaped all the same.
 
 import base64
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -16,29 +16,27 @@ import dagster as dg
 
 from magpie.llm.money import shown, to_nano
 
-WIDTH, HEIGHT = 720, 260
-# Edges of the curve's own part of the picture; around it stand figures and names.
-LEFT, RIGHT, TOP, BOTTOM = 70, 700, 40, 225
+# Markdown of less than this is shown in place; what is longer hides behind a link. So drawings are terse.
+SHOWN_IN_PLACE = 1000
+WIDTH, HEIGHT = 640, 180
+# Edges of the curve's own part of the picture; around it stand figures.
+LEFT, RIGHT, TOP, BOTTOM = 60, 620, 30, 160
 HOURS = 24
 # The share of a cap that is announced.
 WARN_SHARE = Decimal("0.8")
-# Above the highest line there is some room, so that it is not taken for a frame.
-HEADROOM = Decimal("1.1")
-# Steps of an axis that people read easily, per power of ten; so many lines at most.
-STEPS, LINES = (Decimal(1), Decimal(2), Decimal(5)), 5
 # Blue and orange are told apart by the colour-blind too; the ground is white under a dark UI as well.
-SPENT, CAP, QUIET, INK, GROUND = "#2b6cb0", "#c05621", "#8a8f98", "#1a202c", "#ffffff"
+SPENT, CAP, INK, GROUND = "#26b", "#c52", "#445", "#fff"
 
 
-def burn_down(points: Sequence[tuple[float, Decimal]], cap: Decimal | None, day: date) -> dg.MarkdownMetadataValue:
+def burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, day: date) -> dg.MarkdownMetadataValue:
     """Draw how a day's money added up against its cap.
 
     Args:
-        points: hours since midnight UTC, USD spent until then; growing in both.
+        points: hours since midnight UTC, USD spent until then; growing in both, at most one per hour.
         cap: USD; None: none is known.
     """
     spent = points[-1][1] if points else Decimal(0)
-    title = f"{day} UTC: {_usd(spent)} spent{'' if cap is None else f' of {_usd(cap)}'}"
+    title = f"{day}: {_usd(spent)}{'' if cap is None else f' of {_usd(cap)}'}"
     return dg.MetadataValue.md(image("".join(_burn_down(points, cap, title)), title))
 
 
@@ -48,48 +46,37 @@ def image(svg: str, alt: str) -> str:
     return f"![{told}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
-def _burn_down(points: Sequence[tuple[float, Decimal]], cap: Decimal | None, title: str) -> Iterator[str]:
-    top = max([cap or Decimal(0), *(usd for _, usd in points)]) * HEADROOM or Decimal(1)
+def _burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, title: str) -> Iterator[str]:
+    top = max([cap or Decimal(0), *(usd for _, usd in points)]) or Decimal(1)
 
-    def y(usd: Decimal) -> float:
-        return round(BOTTOM - float(usd / top) * (BOTTOM - TOP), 1)
+    def y(usd: Decimal) -> int:
+        return BOTTOM - round(usd / top * (BOTTOM - TOP))
 
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">'
-    yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{GROUND}"/>'
-    yield _text(LEFT, 22, title, INK, size=14)
-    for usd in _levels(top):
-        yield _level(y(usd), QUIET, "1 4") + _text(LEFT - 8, y(usd) + 4, _usd(usd), QUIET, anchor="end")
-    for hour in range(0, HOURS + 1, 6):
-        yield _text(_x(hour), BOTTOM + 18, f"{hour:02}:00", QUIET, anchor="middle")
+    look = f'font-family="sans-serif" font-size="11" fill="{INK}"'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" {look}>'
+    yield _path(f"M0 0H{WIDTH}V{HEIGHT}H0", f'fill="{GROUND}"')
+    yield _text(LEFT, TOP - 12, title)
     if cap is not None:
-        yield _level(y(cap), CAP, "8 4") + _text(RIGHT, y(cap) - 5, "cap", CAP, anchor="end")
-        yield _level(y(cap * WARN_SHARE), CAP, "2 6")
-    yield f'<path d="{_steps(points, y)}" fill="none" stroke="{SPENT}" stroke-width="2.5"/></svg>'
+        lines = "".join(f"M{LEFT} {y(usd)}H{RIGHT}" for usd in (cap, cap * WARN_SHARE))
+        yield _path(lines, f'stroke="{CAP}" stroke-dasharray="6"') + _text(4, y(cap) + 4, _usd(cap))
+    # Level until money is spent, then up: between two calls nothing is.
+    steps = "".join(f"H{_x(hour)}V{y(usd)}" for hour, usd in points)
+    yield _path(f"M{LEFT} {BOTTOM}{steps}", f'stroke="{SPENT}" stroke-width="2" fill="none"')
+    for hour in (0, HOURS // 2, HOURS):
+        yield _text(_x(hour) - 14, BOTTOM + 15, f"{hour:02}:00")
+    yield "</svg>"
 
 
-def _x(hours: float) -> float:
-    return round(LEFT + hours / HOURS * (RIGHT - LEFT), 1)
+def _x(hours: int) -> int:
+    return LEFT + round(hours / HOURS * (RIGHT - LEFT))
 
 
-def _steps(points: Sequence[tuple[float, Decimal]], y: Callable[[Decimal], float]) -> str:
-    """Level until money is spent, then up: between two calls nothing is."""
-    return " ".join([f"M{_x(0)} {y(Decimal(0))}", *(f"H{_x(hours)} V{y(usd)}" for hours, usd in points)])
+def _path(course: str, look: str) -> str:
+    return f'<path {look} d="{course}"/>'
 
 
-def _levels(top: Decimal) -> list[Decimal]:
-    """Round amounts from nothing up to `top`."""
-    tens = Decimal(10) ** (top.adjusted() - 1)
-    step = next(step for power in (tens, tens * 10) for part in STEPS if top / (step := part * power) < LINES)
-    return [step * n for n in range(int(top / step) + 1)]
-
-
-def _level(y: float, colour: str, dashes: str) -> str:
-    return f'<path d="M{LEFT} {y}H{RIGHT}" stroke="{colour}" stroke-dasharray="{dashes}"/>'
-
-
-def _text(x: float, y: float, text: str, colour: str, *, size: int = 11, anchor: str = "start") -> str:
-    font = f'font-family="sans-serif" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
-    return f'<text x="{x}" y="{y}" {font}>{html.escape(text)}</text>'
+def _text(x: int, y: int, text: str) -> str:
+    return f'<text x="{x}" y="{y}">{html.escape(text)}</text>'
 
 
 def _usd(usd: Decimal) -> str:

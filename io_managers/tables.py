@@ -13,6 +13,7 @@ import polars as pl
 from assets import metadata as md
 from assets.partitions import partitions_of
 from magpie.control import Control, Pending
+from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.tables import Partitions, Table
 
@@ -36,7 +37,11 @@ class TableIOManager(dg.IOManager):
         partitions = partitions_of(table, keys)
         commit = self._lake.write(table, frame, partitions, _commit_metadata(context, frame))
         if "status" in table.dtypes:
-            self._record_pending(table, partitions, frame)
+            try:
+                self._record_pending(table, partitions, frame)
+            except UserError as error:
+                # The rows are committed and say themselves that they wait; only nobody is reminded of them.
+                context.log.warning(f"sensors will not ask for what waits in {table.name}: {error}")
         context.add_output_metadata(
             {
                 **md.row_counts(frame),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from magpie.control import Control
+from magpie.errors import UserError
 from magpie.functions import FUNCTIONS
 from magpie.llm.embedding import GatewayEmbedder
 from magpie.llm.engine import Engine, EngineSettings
@@ -22,7 +23,7 @@ from magpie.llm.providers.base import Provider
 from magpie.llm.providers.lookup import PROVIDERS, build
 from magpie.llm.purpose import ALL, FREE_TIER, Limit, Limits, Purpose, share
 from magpie.llm.store import Store
-from magpie.settings import Settings
+from magpie.settings import CONFIG_FILE, Settings
 from magpie.text.embedder import AnyEmbedder
 from magpie.text.embedders import HOSTED_EMBEDDERS, embedder_named
 
@@ -37,11 +38,13 @@ def engine_of(
     clock: Clock = utc_now,
     sleep: Sleep = time.sleep,
     observe: Observer = lambda step, call_id: None,
+    retry_failed: bool = False,
 ) -> Engine:
     """Return the engine that these settings describe.
 
     Args:
         env: where keys are; default the process's environment.
+        retry_failed: ask again about rows that failed for want of a valid answer.
 
     Raises:
         UserError: a model, alias, price or address in the settings is wrong.
@@ -58,7 +61,22 @@ def engine_of(
         sleep=sleep,
         observe=observe,
     )
-    return Engine(FUNCTIONS, models_of(settings), gateway, EngineSettings(settings.llm.provider, settings.llm.workers))
+    models = models_of(settings)
+    _check_choices(settings, models)
+    how = EngineSettings(settings.llm.provider, settings.llm.workers, retry_failed)
+    return Engine(FUNCTIONS, models, gateway, how)
+
+
+def _check_choices(settings: Settings, models: Models) -> None:
+    """Refuse functions and models in the settings that do not exist, before anything is asked."""
+    tiers = {"llm": settings.llm.functions} | {f"campaigns.{c.id}": c.functions for c in settings.campaigns}
+    for tier, functions in tiers.items():
+        for name, choice in functions.items():
+            if name not in FUNCTIONS.names():
+                known = ", ".join(FUNCTIONS.names())
+                raise UserError(f"{CONFIG_FILE}: {tier}.functions.{name} is no function; there are {known}")
+            if choice.model is not None:
+                models.candidates(choice.model)
 
 
 def models_of(settings: Settings) -> Models:

@@ -16,12 +16,16 @@ from magpie.settings import Settings
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns."""
+    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns.
+
+    `retry_failed` asks models again about rows that failed for want of a valid answer.
+    """
 
     product: str | None = None
     first: date | None = None
     last: date | None = None
     campaigns: tuple[str, ...] = ()
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)

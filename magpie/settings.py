@@ -25,6 +25,8 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Usd = Annotated[Decimal, Field(ge=0, le=100_000, decimal_places=4)]
 
 CONFIG_FILE = "magpie.yaml"
+# What money is counted for beside everything (`all`).
+SCOPE_KINDS = ("product:", "campaign:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
 
 
@@ -147,6 +149,15 @@ class Caps(Strict):
     daily_usd: dict[str, Usd] = {}
     monthly_usd: dict[str, Usd] = {}
     run_usd: Usd | None = None
+
+    @field_validator("daily_usd", "monthly_usd")
+    @classmethod
+    def _scopes(cls, value: dict[str, Usd]) -> dict[str, Usd]:
+        # A cap on a misspelt scope would hold nothing back.
+        for scope in value:
+            if scope != "all" and not scope.startswith(SCOPE_KINDS):
+                raise ValueError(f"{scope!r} is no scope; write all or one of {', '.join(SCOPE_KINDS)} with a name")
+        return value
 
 
 class LLM(Strict):

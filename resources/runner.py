@@ -109,7 +109,7 @@ class DagsterRunner:
         for campaign in campaigns:
             settings.campaign(campaign)
         sync_campaigns(instance, settings)
-        llm = Llm(settings, Control(settings.control_database), watch=watch.task)
+        llm = Llm(settings, Control(settings.control_database), watch=watch.task, retry_failed=request.retry_failed)
         defs = _with_progress(build_definitions(settings, llm=llm), watch)
         watch.total = len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns)
         failures = _execute(defs, "reddit_landing", instance)

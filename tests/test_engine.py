@@ -1,6 +1,7 @@
 """The function engine: every row gets its answer or its reason, and what was paid for is used."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -210,6 +211,19 @@ def test_three_exhausted_tries_fail_the_row_and_each_waits_longer_than_the_one_b
     assert third["cost_usd"] * 10**9 == sum(call.cost_nano for call in at.calls())
 
 
+def test_rows_that_failed_for_good_are_asked_again_on_request(at: Desk, clock: FakeClock) -> None:
+    rows = frame("never one")
+    for _ in range(3):
+        run(at, rows)
+        clock.now += timedelta(hours=2)
+    assert at.fake.attempts == 9
+    again = engine(at)
+    again.settings = replace(again.settings, retry_failed=True)
+    found = again.run("judge_text", rows, SCOPE)
+    assert found.rows["status"].to_list() == ["failed"]
+    assert at.fake.attempts == 12
+
+
 def test_a_bad_answer_is_never_given_again_as_good(at: Desk, clock: FakeClock) -> None:
     at.fake.misbehave("schema_violation", times=3)
     assert run(at, frame("one")).rows["status"].to_list() == ["pending"]
@@ -316,6 +330,26 @@ def test_books_that_are_away_stop_the_task_before_any_call(
     assert found.rows["reason"].to_list() == ["ledger_unavailable"] * 2
     assert set(found.rows["not_before"]) == {START + timedelta(minutes=15)}
     assert fake.attempts == 0
+
+
+@pytest.mark.parametrize("how", ["locked", "read-only"])
+def test_books_that_cannot_be_written_let_no_call_out_and_the_rows_say_why(
+    tmp_path: Path, fake: FakeProvider, clock: FakeClock, how: str
+) -> None:
+    path = tmp_path / "control.db"
+    with desk(f"sqlite:///{path}", tmp_path, fake, clock=clock, sleep=clock.sleep) as at:
+        run(at, frame("before"))
+    url = f"sqlite:///file:{path}?mode=ro&uri=true" if how == "read-only" else f"sqlite:///{path}"
+    other = sqlite3.connect(path, isolation_level=None)
+    if how == "locked":
+        other.execute("BEGIN IMMEDIATE")
+    with desk(url, tmp_path, fake, clock=clock, sleep=clock.sleep, wait_s=0.2) as at:
+        found = run(at, frame("one", "two"))
+    other.close()
+    assert found.rows["reason"].to_list() == ["ledger_unavailable"] * 2
+    assert found.rows["status"].to_list() == ["pending"] * 2
+    assert ("locked" if how == "locked" else "readonly") in found.rows["detail"][0]
+    assert fake.attempts == 1
 
 
 def test_three_failed_runs_within_the_hour_stop_the_function_and_a_probe_lets_it_go_on(

@@ -312,6 +312,21 @@ def test_a_tier_that_is_done_for_the_day_rests_until_its_reset(at: Desk, clock: 
     assert at.fake.attempts == 1
 
 
+def test_what_others_used_of_the_free_tier_counts_before_the_first_call_of_ours(
+    url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    limits = Limits({FREE_TIER: (Limit("D", calls=900),)})
+    with FakeProvider(free_used=900) as fake, desk(url, tmp_path, fake, limits, clock=clock, sleep=clock.sleep) as at:
+        assert at.refusal("hello", "openrouter").reason == "quota_exhausted"
+        assert fake.attempts == 0
+
+
+def test_a_negative_balance_stops_free_models_before_they_are_asked(url: str, tmp_path: Path, clock: FakeClock) -> None:
+    with FakeProvider(balance_usd=-0.5) as fake, desk(url, tmp_path, fake, clock=clock, sleep=clock.sleep) as at:
+        assert at.refusal("hello", "openrouter").reason == "payment_required"
+        assert fake.attempts == 0
+
+
 def test_a_day_that_turns_while_a_call_waits_for_its_slot_takes_the_call_with_it(
     url: str, tmp_path: Path, fake: FakeProvider
 ) -> None:

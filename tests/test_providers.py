@@ -796,6 +796,19 @@ def test_an_answer_whose_usage_cannot_be_true_has_none_so_that_it_is_booked_at_i
     assert reply.usage is None
 
 
+@pytest.mark.parametrize("counts", [{"prompt_tokens": 0, "completion_tokens": 5}, {"prompt_tokens": 5}, {}, None])
+def test_no_prompt_is_empty_and_no_text_is_written_with_no_token(counts: Any) -> None:
+    read = read_body("openai", completion("text", usage=counts))
+    assert isinstance(read, Reply)
+    assert read.usage is None
+
+
+def test_a_refusal_without_a_word_may_have_cost_its_prompt_only() -> None:
+    read = read_body("openai", completion(None, "content_filter", usage={"prompt_tokens": 5, "completion_tokens": 0}))
+    assert isinstance(read, Reply)
+    assert read.usage == Usage(5)
+
+
 @EVERY_API
 def test_a_usage_beyond_the_estimate_is_passed_on_as_told(
     name: str, fake: FakeProvider, providers: dict[str, SdkProvider]

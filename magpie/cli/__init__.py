@@ -1,4 +1,4 @@
-"""The command line: `magpie run | ui | sql | spend | breaker | doctor | dev`, and one group per product.
+"""The command line: `magpie run | ui | plan | sql | spend | breaker | doctor | dev`, and one group per product.
 
 Belongs here: arguments, printing, exit codes. Does not belong here: deciding anything; a command calls one function of
 the domain and shows what it returns.

@@ -5,7 +5,7 @@ Belongs here: the list of commands and groups. Does not belong here: their bodie
 
 import typer
 
-from magpie.cli import dev, doctor, leads, run, spend, sql
+from magpie.cli import dev, doctor, leads, plan, run, spend, sql
 
 app = typer.Typer(
     name="magpie",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("ui")(run.ui)
+app.command("plan")(plan.plan)
 # A query may begin with a comment, which looks like an option.
 app.command("sql", context_settings={"ignore_unknown_options": True})(sql.sql)
 app.command("doctor")(doctor.doctor)

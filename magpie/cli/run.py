@@ -29,11 +29,14 @@ def run(
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Ask models again about rows that failed for good.")] = False,
     config: options.Config = None,
 ) -> None:
     """Materialise a product over a range of days; default: everything, over all days the archives hold."""
     settings = load_settings(config)
-    request = RunRequest(product, options.day(first, "--from"), options.day(last, "--to"), tuple(campaign or ()))
+    request = RunRequest(
+        product, options.day(first, "--from"), options.day(last, "--to"), tuple(campaign or ()), retry_failed
+    )
     began = time.monotonic()
     outcome = _with_progress(settings, request)
     for line in outcome.failures:

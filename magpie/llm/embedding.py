@@ -35,7 +35,7 @@ class _Texts:
         self.keyed: dict[str, tuple[str, Request]] = {}
         self.refused: Refused | None = None
         for text in dict.fromkeys(text for text in texts if text.strip()):
-            request = gateway.request(_ask(model, (text,)), model)
+            request = gateway.request(ask_for(model, (text,)), model)
             if isinstance(request, Refused):
                 self.refused = request
                 return
@@ -116,7 +116,7 @@ class GatewayEmbedder:
     ) -> frozenset[str]:
         """Buy one batch; return the keys that others have asked for, after buying the rest."""
         gateway, texts = self._gateway, [asked.keyed[key][0] for key in keys]
-        request = gateway.request(_ask(self._model, tuple(texts)), self._model)
+        request = gateway.request(ask_for(self._model, tuple(texts)), self._model)
         outcome = request if isinstance(request, Refused) else gateway.buy(request, self._purpose, tuple(keys))
         if isinstance(outcome, ledger.Taken):
             rest = [key for key in keys if key not in outcome.keys]
@@ -140,7 +140,8 @@ def _accept(connection: sa.Connection, call_id: str, refs: Mapping[str, str]) ->
     journal.name_rows(connection, refs)
 
 
-def _ask(model: Model, texts: tuple[str, ...]) -> Ask:
+def ask_for(model: Model, texts: tuple[str, ...]) -> Ask:
+    """What is asked about some texts; about one text alone it is the key of that text in the journal."""
     return Ask("embedding", texts=texts, dims=model.dims)
 
 

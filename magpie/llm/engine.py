@@ -122,10 +122,12 @@ class EngineSettings:
         provider: `auto` takes the first candidate of an alias whose key is set, and the offline rules where none
             is; `offline` never calls; a provider's name takes only its models, key or not.
         workers: rows in conversation at the same time.
+        retry_failed: ask again about rows that failed for want of a valid answer.
     """
 
     provider: str = "auto"
     workers: int = 8
+    retry_failed: bool = False
 
 
 class Engine:
@@ -217,6 +219,7 @@ class Asking:
         self.models = engine.candidates(self.chosen)
         self._schema = strict_schema(spec.output)
         self._run_id = scope.run_id or task_id
+        self._retry_failed = engine.settings.retry_failed
 
     def prepare(self, row: Row) -> Prepared:
         """Render the prompt of a row; one that cannot be rendered is refused."""
@@ -249,7 +252,7 @@ class Asking:
         purpose = self.purpose(item)
         known = past.get(history.key_of(purpose), history.NOTHING)
         final = None
-        if known.invalid >= INVALID_TRIES:
+        if known.invalid >= INVALID_TRIES and not self._retry_failed:
             final = Refused("invalid_output", f"{known.invalid} times no answer that holds")
         return Conversation(self.spec, item, self.models, self.chosen, self._schema, purpose, door, final)
 

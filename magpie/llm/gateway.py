@@ -8,12 +8,13 @@ What it promises: settled plus reserved money never exceeds a cap, however many 
 is paid once; what was paid is on disk before it is read; a refusal is an answer, not an exception.
 """
 
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -23,9 +24,9 @@ from magpie.llm.ledger import Booking, Reserved, Settlement, Taken
 from magpie.llm.models import Model
 from magpie.llm.outcomes import Effect, effect_of
 from magpie.llm.prices import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, Prices, Rates
-from magpie.llm.providers.base import Provider
-from magpie.llm.purpose import Limits, Purpose
-from magpie.llm.refusal import LEDGER_S, TRANSPORT_S, Refused, after
+from magpie.llm.providers.base import CountsCalls, Provider
+from magpie.llm.purpose import FREE_TIER, Limits, Purpose
+from magpie.llm.refusal import LEDGER_S, PAYMENT_S, TRANSPORT_S, Refused, after
 from magpie.llm.reply import Exchange, Fault, Reply
 from magpie.llm.request import Ask, Request
 from magpie.llm.settlement import fault_of, fault_settlement, settlement_of
@@ -41,6 +42,10 @@ Observer = Callable[[str, str], None]
 LOOK_FIRST_S, LOOK_LONGEST_S = 0.02, 1.0
 # An answer that another worker is getting and that takes this long may be a dead worker's.
 SWEEP_AFTER_S = 30
+# A provider's own count of free calls is asked for this often: it changes only if others use the key.
+COUNT_EVERY = timedelta(minutes=10)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ class Gateway:
         self.providers = providers
         self.clock, self.sleep, self._new_id, self._observe = clock, sleep, new_id, observe
         self._rates_lock = threading.Lock()
+        self._counted_until = datetime.min.replace(tzinfo=UTC)
         self._rates: dict[tuple[str, str, str], Rates | None] = {}
 
     def request(self, ask: Ask, model: Model, sample: int = 0) -> Request | Refused:
@@ -222,6 +228,8 @@ class Gateway:
         priced = self.ceiling(request)
         if isinstance(priced, Refused):
             return priced
+        if self.free_tier(request):
+            self._believe_the_provider(request.provider)
         tries, waits = 0, Waits(self.sleep)
         while True:
             booking = self.booking(request, purpose, *priced, claims=claims, attempt=tries + 1, reask=reask)
@@ -240,6 +248,22 @@ class Gateway:
                     return self._final(outcome.refused)
                 self.sleep(self.settings.retry_waits_s[tries])
                 tries += 1
+
+    def _believe_the_provider(self, name: str) -> None:
+        """Take over its count of the day's free calls where it is larger than ours: other machines may use the key."""
+        provider, now = self.providers[name], self.clock()
+        with self._rates_lock:
+            if not isinstance(provider, CountsCalls) or now < self._counted_until:
+                return
+            self._counted_until = now + COUNT_EVERY
+        told = provider.quota()
+        if isinstance(told, Fault):
+            log.warning("%s does not tell how many free calls are used, so our own count holds: %s", name, told.message)
+            return
+        self.store.write(lambda c: ledger.raise_calls(c, FREE_TIER, now, told.used))
+        if told.balance_negative:
+            until, why = after(now, PAYMENT_S), f"the balance at {name} is negative, which blocks free models too"
+            self.store.write(lambda c: pacing.cool(c, FREE_TIER, until, "payment_required", why))
 
     def _reserve(self, booking: Booking) -> Reserved | Taken | Refused:
         return self.store.write(lambda c: ledger.reserve(c, booking, self.limits, self.clock()))

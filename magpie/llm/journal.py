@@ -181,6 +181,15 @@ def find(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Entry]:
     return found
 
 
+def held(connection: sa.Connection, keys: Sequence[str]) -> frozenset[str]:
+    """The keys that have an answer which may be given again; the answers, which may be large, are not read."""
+    found: set[str] = set()
+    for chunk in _chunks(keys):
+        chosen = llm_response.c.request_key.in_(chunk), llm_response.c.state.in_(SERVABLE)
+        found.update(connection.execute(sa.select(llm_response.c.request_key).where(*chosen)).scalars())
+    return frozenset(found)
+
+
 def answers_of(connection: sa.Connection, call_id: str) -> list[Entry]:
     """All answers that one call brought, by item."""
     query = sa.select(llm_response).where(llm_response.c.call_id == call_id).order_by(llm_response.c.item)

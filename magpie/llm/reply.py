@@ -97,3 +97,17 @@ class Fault:
     reset_at: datetime | None = None
     usage: Usage | None = None
     provider_request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FreeQuota:
+    """Free calls of an account on the current UTC day, as the provider counts them.
+
+    Attributes:
+        balance_negative: then free models are refused too; None if it does not tell.
+    """
+
+    limit: int
+    used: int
+    remaining: int
+    balance_negative: bool | None = None

@@ -6,7 +6,7 @@ the books (`ledger.py`, `breaker.py`), judging them (`audit.py`), printing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 WARN_SHARE = 0.8
 # Whole before part, and the user's own names before those of the machinery.
 _KINDS = (ALL, "product", "campaign", "channel", "site", "blog", "provider", "tier", "model", "asset")
-# A day's curve is drawn from points this far apart: finer than a pixel is of no use.
-BIN = timedelta(minutes=10)
 
 _window, _call = spend_window.c, llm_call.c
 # States in which a process may have died; beyond the lease one has. As the sweep has it.
@@ -239,20 +237,20 @@ def by_function(calls: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def curve(calls: pl.DataFrame, day: date) -> list[tuple[float, Decimal]]:
-    """Return how the money of one UTC day added up: hours since midnight, USD spent until then.
+def curve(calls: pl.DataFrame, day: date) -> list[tuple[int, Decimal]]:
+    """Return how the money of one UTC day added up: whole hours since midnight (1 to 24), USD spent until then.
+
+    Hours in which nothing was spent are missing.
 
     A call counts at the time it was reserved; its cost may have been settled later.
     """
     spent = (
         calls.filter((pl.col("day") == day) & (pl.col("cost_usd") > 0))
-        .group_by(pl.col("created_at").dt.truncate(BIN).alias("bin"))
+        .group_by(pl.col("created_at").dt.hour().cast(pl.Int64).alias("hour"))
         .agg(pl.col("cost_usd").sum())
-        .sort("bin")
+        .sort("hour")
     )
-    midnight = datetime.combine(day, time(), UTC)
-    hours = [(begin + BIN - midnight) / timedelta(hours=1) for begin in spent["bin"]]
-    return list(zip(hours, accumulate(spent["cost_usd"]), strict=True))
+    return list(zip(spent["hour"] + 1, accumulate(spent["cost_usd"]), strict=True))
 
 
 def matching(scope: str, wanted: Iterable[str]) -> bool:

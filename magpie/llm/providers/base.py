@@ -4,10 +4,10 @@ Belongs here: the interface that the gateway calls. Does not belong here: any pr
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from magpie.llm.models import Model
-from magpie.llm.reply import Exchange, Fault, Reply
+from magpie.llm.reply import Exchange, Fault, FreeQuota, Reply
 from magpie.llm.request import Ask, Request
 
 Journal = Callable[[Exchange], None]
@@ -39,3 +39,10 @@ class Provider(Protocol):
 
     def read(self, endpoint: str, exchange: Exchange) -> Reply | Fault:
         """Say what came back; from bytes alone, so that a sweep can do it for a dead process."""
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """A provider that tells how many of the day's free calls it has counted."""
+
+    def quota(self) -> FreeQuota | Fault: ...

@@ -5,7 +5,6 @@ belong here: counting calls against that quota (`../ledger.py`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from magpie.errors import UserError
@@ -15,26 +14,12 @@ from magpie.llm.providers.bodies import count, mapping
 from magpie.llm.providers.openai_api import OpenAIApi
 from magpie.llm.providers.text import one_line
 from magpie.llm.providers.transport import recorded
-from magpie.llm.reply import Exchange, Fault
+from magpie.llm.reply import Exchange, Fault, FreeQuota
 from magpie.llm.request import Ask, Request
 
 FREE = ":free"
 # A look at the account, before calls are made; it is not worth waiting for as long as for an answer.
 QUOTA_TIMEOUT_S = 15.0
-
-
-@dataclass(frozen=True)
-class FreeQuota:
-    """Free calls of an account on the current UTC day, as the provider counts them.
-
-    Attributes:
-        balance_negative: then free models are refused too; None if it does not tell.
-    """
-
-    limit: int
-    used: int
-    remaining: int
-    balance_negative: bool | None = None
 
 
 class OpenRouter(OpenAIApi):

@@ -6,14 +6,18 @@ schemas are not checked here: the lake refuses rows that break them before the c
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
 from assets import metadata as md
 from assets.partitions import campaign_days_from, partitions_of
+from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads import quality
 from magpie.leads import tables as t
+from magpie.leads.costs import costs_are_booked
+from magpie.llm.store import Store
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
@@ -36,19 +40,28 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
         _check(t.RANKED_POSTS, "kill_rates", dg.AssetCheckSeverity.WARN, quality.kill_rates(t.RANKED_POSTS)),
         _check(t.REJECTIONS, "row_conservation", dg.AssetCheckSeverity.ERROR, quality.row_conservation),
         _check(t.CAMPAIGN_POSTS, "unique_across_days", dg.AssetCheckSeverity.ERROR, quality.unique_across_days),
-        *_extraction_checks(),
+        *_extraction_checks(settings),
     ]
 
 
-def _extraction_checks() -> list[dg.AssetChecksDefinition]:
+def _extraction_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     read, error, warn = t.LEAD_EXTRACTIONS, dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     return [
         _check(read, "every_candidate_is_read", error, quality.candidates_read),
+        _check(read, "costs_are_booked", error, partial(_booked, settings)),
         _check(read, "invalid_output", warn, quality.invalid_output),
         _check(read, "pending_extractions", warn, quality.pending_extractions(lambda: datetime.now(UTC))),
         _check(t.LEADS, "every_lead_is_there", error, quality.leads_complete),
         _check(t.LEADS, "evidence_grounded", warn, quality.evidence_grounded),
     ]
+
+
+def _booked(settings: Settings, lake: Lake, partitions: Partitions) -> quality.Finding:
+    store = Store(Control(settings.control_database))
+    try:
+        return costs_are_booked(lake, partitions, store)
+    finally:
+        store.close()
 
 
 def _check(

@@ -431,7 +431,7 @@ def some_posts() -> list[dict[str, Any]]:
     """Posts of the first, second and fourth day; of the third there is one that no keyword finds."""
     texts = ("we need a crm for our small agency, budget is small", "any crm that works for two people? hate ours")
     posts = [
-        a_post(f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n}", at=START.replace(2026, 3, 20 + day))
+        a_post(f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n} {day}", at=START.replace(2026, 3, 20 + day))
         for day in (0, 1, 3)
         for n in range(3)
     ]
@@ -481,7 +481,7 @@ def test_the_plan_of_leads_is_what_the_extractions_of_each_campaign_and_day_then
     assert tallies(again, "lead_extractions", "crm")[DAY] == Tally(items=3, journalled=3)
 
 
-def test_the_cap_of_a_campaign_cuts_its_worst_ranked_candidates_as_the_plan_says(leads: World, at: Desk) -> None:
+def test_the_cap_of_a_campaign_cuts_the_extractions_that_the_plan_says(leads: World, at: Desk) -> None:
     at.fake.misbehave("usage_missing", times=None)
     leads.make_all(DAYS, UPSTREAM)
     found = plan_of_leads(leads.settings, leads.lake, engine(at), DAYS[0], DAYS[-1], ["crm"])

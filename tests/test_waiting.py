@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.partitions.context import partition_loading_context
@@ -17,6 +18,7 @@ from definitions import build_definitions
 from magpie.control import Control, Pending
 from magpie.lake import Lake
 from magpie.leads import tables as t
+from magpie.leads.costs import costs_are_booked
 from magpie.llm import breaker, ledger
 from magpie.llm.backlog import CAP_REASONS, QUOTA_REASONS, Budget, choose
 from magpie.llm.fake_provider import FakeProvider
@@ -25,6 +27,7 @@ from magpie.llm.purpose import FREE_TIER, Limits, Purpose
 from magpie.llm.schema import llm_call
 from magpie.llm.store import Store
 from magpie.settings import LLM, Caps, Settings
+from magpie.tables import Partitions
 from resources.llm import Llm
 from sensors.discovery import campaign_range, day_range, sync_campaigns
 from tests.dagster_world import archive, settings_over, submission
@@ -236,6 +239,8 @@ def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after
     assert_books_balance(Store(cut.control))
     leads = cut.lake.read(t.LEADS).collect()
     assert leads.height == 12
+    every = Partitions({CAMPAIGN: frozenset(DAYS)})
+    assert costs_are_booked(cut.lake, every, Store(cut.control)).rows == []
     again = answers(cut)
     assert again.success
     assert cut.fake.attempts == 12, "a second materialisation asks nobody"
@@ -365,3 +370,14 @@ def test_failed_runs_of_a_job_count_against_its_function(office: Office, monkeyp
     (opened,) = Store(office.control).read(breaker.open_breakers)
     assert opened.scope == "function:extract_lead"
     assert opened.until == office.clock() + timedelta(hours=1)
+
+
+def test_a_row_that_says_another_cost_than_the_ledger_is_found(office: Office) -> None:
+    answers(office)
+    every, store = Partitions({CAMPAIGN: frozenset(DAYS)}), Store(office.control)
+    assert costs_are_booked(office.lake, every, store).rows == []
+    rows = office.lake.read(t.LEAD_EXTRACTIONS, every).collect()
+    dearer = pl.when(pl.col("fullname") == rows["fullname"][0]).then(Decimal("1.5")).otherwise("cost_usd")
+    office.lake.write(t.LEAD_EXTRACTIONS, t.LEAD_EXTRACTIONS.shaped(rows.with_columns(dearer.alias("cost_usd"))), every)
+    (found,) = costs_are_booked(office.lake, every, store).rows
+    assert (found["fullname"], found["cost_usd"]) == (rows["fullname"][0], Decimal("1.5"))

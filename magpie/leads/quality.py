@@ -49,6 +49,7 @@ DESCRIPTIONS = {
     "every_lead_is_there": "Every ok row of lead_extractions has a lead, and every lead such a row.",
     "evidence_grounded": "The quotes of at least 95 % of the leads stand in their posts.",
     "invalid_output": "At most 5 % of the rows that were read end without a valid answer.",
+    "costs_are_booked": "What the rows say they cost is what the ledger booked for them.",
     "pending_extractions": "At most half of the candidates wait, and none for 72 hours beyond its time.",
 }
 

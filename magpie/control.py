@@ -82,7 +82,7 @@ class Control:
             parsed = make_url(self._url)
         except sa.exc.ArgumentError:
             return None
-        return Path(parsed.database or "") if parsed.drivername.startswith("sqlite") else None
+        return _sqlite_file(parsed) if parsed.drivername.startswith("sqlite") else None
 
     def engine(self) -> sa.Engine:
         """Return the open database, its tables made.
@@ -98,7 +98,7 @@ class Control:
         try:
             parsed = make_url(self._url)
             if parsed.drivername.startswith("sqlite"):
-                Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+                _sqlite_file(parsed).parent.mkdir(parents=True, exist_ok=True)
                 engine = sa.create_engine(parsed, connect_args={"timeout": self._busy_seconds})
                 sa.event.listen(engine, "connect", _sqlite_pragmas)
                 sa.event.listen(engine, "begin", _sqlite_begin)
@@ -196,6 +196,11 @@ class Control:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+
+def _sqlite_file(url: sa.URL) -> Path:
+    """The file of an URL, whether it names a path or is a URI of SQLite's own (`file:...?uri=true`)."""
+    return Path((url.database or "").removeprefix("file:"))
 
 
 def _create_tables(engine: sa.Engine, tables: sa.MetaData) -> None:

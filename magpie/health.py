@@ -88,9 +88,10 @@ def _package(name: str) -> Finding:
 
 
 def _key(name: str, env: Mapping[str, str]) -> Finding:
-    return Finding(
-        "ok" if env.get(name) else "note", name, "set" if env.get(name) else "not set; not needed for archives"
-    )
+    if env.get(name):
+        return Finding("ok", name, "set")
+    instead = "archives need none" if name.startswith("REDDIT") else "offline rules need none"
+    return Finding("note", name, f"not set; {instead}")
 
 
 def _no_warehouse() -> Finding:

@@ -453,8 +453,13 @@ def test_stopping_ends_what_hangs() -> None:
             hanging = [pool.submit(chat, fake) for _ in range(2)]
             while fake.attempts < 2 or len(fake.requests) < 2:
                 assert not any(one.done() for one in hanging)
+            serving = [thread for thread in threading.enumerate() if "process_request" in thread.name]
+            assert serving
         for one in hanging:
             assert isinstance(one.exception(timeout=10), OSError | http.client.HTTPException)
+    for thread in serving:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

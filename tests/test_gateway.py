@@ -351,3 +351,14 @@ def test_deleted_rows_leave_no_answer_behind(at: Desk) -> None:
         ("t3_gone", "purged", True),
         ("t3_here", "unjudged", False),
     ]
+
+
+def test_a_journal_that_cannot_be_written_does_not_lose_the_answer_that_was_paid(
+    tmp_path: Path, fake: FakeProvider, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "journal").write_text("in the way of the directory", "utf-8")
+    with desk(f"sqlite:///{tmp_path / 'c.db'}", tmp_path, fake, clock=clock, sleep=clock.sleep) as at:
+        assert at.answer().cost_nano > 0
+        assert at.answer().hit
+        assert at.states() == ["settled"]
+    assert "could not be journalled" in caplog.text

@@ -192,18 +192,19 @@ class Conversation:
         for reask in range(MAX_REASKS + 1):
             answer = self._answer(model, turns, bound, reask)
             if isinstance(answer, Refused):
-                return replace(outcome, refused=answer)
+                return replace(outcome, refused=answer, verdicts=(*outcome.verdicts, *_bad(chain)))
             outcome = _billed(outcome, answer)
             if answer.reply.finish_reason == "refused":
                 refused = Refused("refused", "the model declined to answer")
                 return replace(self._accepted(outcome, model, answer, _Judged(None, "none")), refused=refused)
             judged = self._judge(answer.reply, last_try=reask == MAX_REASKS)
             if judged.value is not None:
+                outcome = replace(outcome, verdicts=(*outcome.verdicts, *_bad(chain)))
                 return self._accepted(outcome, model, answer, judged)
             chain.append(answer.call_id)
             if judged.broken:
                 break
-            if answer.reply.finish_reason == "length" and bound == self._bound(model):
+            if answer.reply.finish_reason == "length" and bound == self._bound(model) < self._doubled(model, bound):
                 bound = self._doubled(model, bound)
             else:
                 turns = (*turns, *_again(answer.reply.text, judged.problem))
@@ -255,7 +256,7 @@ class Conversation:
         if answer.state != "accepted":
             usage = answer.reply.usage
             tokens = usage.input_tokens + usage.output_tokens if usage else 0
-            amount = credits_of(self.spec.credits, tokens)
+            amount = credits_of(self.spec.credits, tokens) if judged.value is not None else 0
             verdicts += (Verdict(answer.call_id, "accepted", judged.strategy, None, amount, "v1"),)
         return replace(
             outcome,
@@ -276,6 +277,11 @@ class Conversation:
             model=model.model_id,
             verdicts=(*outcome.verdicts, *before, last),
         )
+
+
+def _bad(chain: Sequence[str]) -> list[Verdict]:
+    """Answers that were asked again about: kept, so that the chain can be walked again, and never given as good."""
+    return [Verdict(call_id, "invalid", "none", "invalid_output") for call_id in chain]
 
 
 def _billed(outcome: Outcome, answer: Answered) -> Outcome:

@@ -290,7 +290,11 @@ class Gateway:
 
         def keep(exchange: Exchange) -> None:
             self._observe("received", booking.call_id)
-            self.bodies.keep(booking.call_id, exchange)
+            try:
+                self.bodies.keep(booking.call_id, exchange)
+            except OSError as error:
+                # It is in memory and about to be settled from there; only a crash in between would lose it.
+                log.error("the answer of call %s could not be journalled: %s", booking.call_id, error.strerror)
             self._observe("journalled", booking.call_id)
 
         return self.providers[request.provider].send(request, timeout, keep)

@@ -5,6 +5,7 @@ Belongs here: bodies that wait to be settled, and the answers that settled calls
 """
 
 import json
+import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ COMPRESS_FROM_BYTES = 512
 JOURNAL_DIRECTORY = "journal"
 BODY_SUFFIX = ".body"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -45,6 +48,15 @@ class Verdict:
     credits_version: str | None = None
 
 
+# Built once, as each call looks here first.
+_SERVABLE = (
+    sa.select(llm_response)
+    .where(
+        llm_response.c.request_key.in_(sa.bindparam("keys", expanding=True)),
+        llm_response.c.state.in_(SERVABLE),
+    )
+    .order_by(llm_response.c.created_at)
+)
 # As the ledger calls a closed chain's last answer.
 _WORDS = {"accepted": "accepted", "invalid": "invalid", "closed": "exhausted"}
 
@@ -111,7 +123,11 @@ class BodyFiles:
         return exchange_of(json.loads(head), body)
 
     def drop(self, call_id: str) -> None:
-        self._path(call_id).unlink(missing_ok=True)
+        try:
+            self._path(call_id).unlink(missing_ok=True)
+        except OSError as error:
+            # A settled body that stays is dropped by the next sweep.
+            log.warning("the journalled body of call %s could not be removed: %s", call_id, error.strerror)
 
     def waiting(self) -> list[str]:
         return sorted(path.stem for path in self._directory.glob(f"*{BODY_SUFFIX}"))
@@ -175,8 +191,7 @@ def find(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Entry]:
     """The newest answer of each key that may be given again."""
     found: dict[str, Entry] = {}
     for chunk in _chunks(keys):
-        query = sa.select(llm_response).where(llm_response.c.request_key.in_(chunk), llm_response.c.state.in_(SERVABLE))
-        for row in connection.execute(query.order_by(llm_response.c.created_at)):
+        for row in connection.execute(_SERVABLE, {"keys": chunk}):
             found[row.request_key] = _entry(row)
     return found
 

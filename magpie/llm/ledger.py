@@ -20,7 +20,8 @@ from magpie.llm.money import shown
 from magpie.llm.purpose import ALL, Limit, Limits, Purpose, window_end, windows
 from magpie.llm.refusal import BUSY_S, UNKNOWN_S, Refused, after
 from magpie.llm.reply import Usage
-from magpie.llm.schema import llm_call, llm_inflight, llm_response, spend_window
+from magpie.llm.schema import breaker as breaker_table
+from magpie.llm.schema import cooldown, llm_call, llm_inflight, llm_response, spend_window
 
 # From its send time on a reservation is kept so long for its process to get going.
 RESERVED_LEASE = timedelta(seconds=60)
@@ -30,7 +31,8 @@ SENT_GRACE = timedelta(seconds=60)
 SERVABLE = ("unjudged", "accepted", "invalid")
 
 _call, _window, _answer = llm_call.c, spend_window.c, llm_response.c
-# Statements are built once: building one takes longer than running it.
+# Statements are built once: building one takes longer than running it. Those of every call are built once for each
+# length of their lists, because a list of any length is put into the text anew each time.
 _keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
 _TAKEN = (
     sa.select(llm_inflight.c.request_key)
@@ -41,20 +43,6 @@ _TAKEN = (
 _cut = _call.state.in_(("unknown", "lost")) & (_call.est_nano > 0)
 _UNRECONCILED = sa.select(_call.state, _call.id).where(_call.request_key == sa.bindparam("key"), _cut).limit(1)
 _CUT = sa.select(_call.request_key).where(_call.request_key.in_(_keys), _cut)
-# Every scope of a call is counted over the same windows, so the product of the two lists is what it holds.
-_held = _window.scope.in_(sa.bindparam("scopes", expanding=True)) & _window.window.in_(
-    sa.bindparam("windows", expanding=True)
-)
-_USED = sa.select(spend_window).where(_held)
-_BOOK = (
-    spend_window.update()
-    .where(_held)
-    .values(
-        reserved=_window.reserved + sa.bindparam("more_reserved"),
-        spent=_window.spent + sa.bindparam("more_spent"),
-        calls=_window.calls + sa.bindparam("more_calls"),
-    )
-)
 _ONE = sa.select(_call.state, _call.est_nano, _call.scopes, _call.row_ref, _call.endpoint).where(
     _call.id == sa.bindparam("call_id")
 )
@@ -159,19 +147,20 @@ class Settlement:
 
 def reserve(connection: sa.Connection, booking: Booking, limits: Limits, now: datetime) -> Reserved | Taken | Refused:
     """Hold the most that a call can cost in every scope, and hand out its send time."""
-    taken = _taken(connection, booking.claims)
-    if taken:
-        return Taken(taken)
     purpose = booking.purpose
     scopes = purpose.all_scopes(booking.provider, booking.model, free_tier=booking.free_tier)
+    stops = [*scopes, f"function:{purpose.function}"]
+    there = _in_the_way(connection, booking, stops, now)
+    if "taken" in there:
+        return Taken(_taken(connection, booking.claims))
     held = _windows(scopes, limits, now, purpose.run_id)
     used = _used(connection, held)
     refused = (
-        pacing.cooling(connection, scopes, now)
-        or _unreconciled(connection, booking, now)
+        ("cooling" in there and pacing.cooling(connection, scopes, now))
+        or ("cut" in there and _unreconciled(connection, booking, now))
         or _over_limit(booking, scopes, limits, used, now)
         # Last, because it makes this call the probe.
-        or breaker.blocked(connection, [*scopes, f"function:{purpose.function}"], now, booking.call_id)
+        or ("stopped" in there and breaker.blocked(connection, stops, now, booking.call_id))
     )
     if refused:
         return refused
@@ -315,6 +304,36 @@ def raise_calls(connection: sa.Connection, scope: str, now: datetime, used: int)
     connection.execute(spend_window.update().where(behind).values(calls=used))
 
 
+def _in_the_way(connection: sa.Connection, booking: Booking, scopes: Sequence[str], now: datetime) -> frozenset[str]:
+    """What there is to look at before a call is let through, in one query; most of the time it is nothing."""
+    values = {"key": booking.request_key, "now": now, **_named("claim", booking.claims), **_named("scope", scopes)}
+    return frozenset(connection.execute(_guard(len(booking.claims), len(scopes)), values).scalars())
+
+
+@cache
+def _guard(claims: int, scopes: int) -> sa.CompoundSelect[Any]:
+    def found(what: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        return sa.select(sa.literal_column(f"'{what}'")).where(sa.exists().where(*where))
+
+    resting, open_ = cooldown.c, breaker_table.c
+    return sa.union_all(
+        found("taken", _any_of(llm_inflight.c.request_key, "claim", claims)),
+        found("taken", _any_of(_answer.request_key, "claim", claims), _answer.state.in_(SERVABLE)),
+        found("cooling", _any_of(resting.scope, "scope", scopes), resting.until > sa.bindparam("now")),
+        found("cut", _call.request_key == sa.bindparam("key"), _cut),
+        found("stopped", _any_of(open_.scope, "scope", scopes)),
+    )
+
+
+def _any_of(column: sa.ColumnElement[str], name: str, count: int) -> sa.ColumnElement[bool]:
+    """The column is one of `count` values, which go by `_named`."""
+    return column.in_([sa.bindparam(f"{name}{n}", type_=column.type) for n in range(count)])
+
+
+def _named(name: str, values: Sequence[str]) -> dict[str, str]:
+    return {f"{name}{n}": value for n, value in enumerate(values)}
+
+
 def _taken(connection: sa.Connection, claims: Sequence[str]) -> frozenset[str]:
     return frozenset(connection.execute(_TAKEN, {"keys": list(claims)}).scalars())
 
@@ -372,8 +391,19 @@ def _windows(scopes: Sequence[str], limits: Limits, now: datetime, run_id: str |
 
 
 def _used(connection: sa.Connection, held: Held) -> Used:
-    rows = connection.execute(_USED, {"scopes": held.scopes, "windows": held.windows})
+    values = {**_named("scope", held.scopes), **_named("window", held.windows)}
+    rows = connection.execute(_used_statement(len(held.scopes), len(held.windows)), values)
     return {(row.scope, row.window): (row.spent, row.reserved, row.calls) for row in rows}
+
+
+@cache
+def _used_statement(scopes: int, windows: int) -> sa.Select[Any]:
+    return sa.select(spend_window).where(_holding(scopes, windows))
+
+
+def _holding(scopes: int, windows: int) -> sa.ColumnElement[bool]:
+    """Every scope of a call is counted over the same windows, so the product of the two lists is what it holds."""
+    return _any_of(_window.scope, "scope", scopes) & _any_of(_window.window, "window", windows)
 
 
 def _make_windows(connection: sa.Connection, held: Held, used: Used) -> None:
@@ -384,8 +414,15 @@ def _make_windows(connection: sa.Connection, held: Held, used: Used) -> None:
 
 
 def _book(connection: sa.Connection, held: Held, *, reserved: int = 0, spent: int = 0, calls: int = 0) -> None:
-    more = {"more_reserved": reserved, "more_spent": spent, "more_calls": calls}
-    connection.execute(_BOOK, {"scopes": held.scopes, "windows": held.windows, **more})
+    values = {"more_reserved": reserved, "more_spent": spent, "more_calls": calls}
+    names = {**_named("scope", held.scopes), **_named("window", held.windows)}
+    connection.execute(_book_statement(len(held.scopes), len(held.windows)), {**values, **names})
+
+
+@cache
+def _book_statement(scopes: int, windows: int) -> sa.Update:
+    added = {name: _window[name] + sa.bindparam(f"more_{name}") for name in ("reserved", "spent", "calls")}
+    return spend_window.update().where(_holding(scopes, windows)).values(added)
 
 
 def _one(connection: sa.Connection, call_id: str) -> sa.Row[Any]:

@@ -3,7 +3,7 @@
 Belongs here: which table is made from which, per which partition, and what its materialisation shows. Does not
 belong here: any rule (`magpie/leads`).
 
-Those that call no model make a contiguous range of days in one run and one commit (`single_run`).
+A contiguous range of days is one run and one commit (`single_run`).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,6 @@ from assets import leads_metadata as shown
 from assets import metadata as md
 from assets import partitions as parts
 from assets.model_calls import Account, log_progress
-from assets.table_asset import BY_MONTH
 from assets.table_asset import table_asset as any_table_asset
 from magpie.control import Control
 from magpie.engine import embedder_of
@@ -214,7 +213,6 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @table_asset(
         t.LEAD_EXTRACTIONS,
         campaign_days,
-        backfill=BY_MONTH,
         deps=[dg.AssetDep("reddit_posts", partition_mapping=parts.SAME_DAY)],
     )
     def lead_extractions(
@@ -236,7 +234,7 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context.add_output_metadata(account.metadata(llm.engine))
         return rows
 
-    @table_asset(t.LEADS, campaign_days, ins={"reddit_posts": same_day}, backfill=BY_MONTH)
+    @table_asset(t.LEADS, campaign_days, ins={"reddit_posts": same_day})
     def leads(
         context: dg.AssetExecutionContext,
         lead_extractions: pl.LazyFrame,
@@ -248,7 +246,7 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context.add_output_metadata(shown.leads_metadata(rows))
         return rows
 
-    @table_asset(t.REJECTIONS, campaign_days, backfill=BY_MONTH)
+    @table_asset(t.REJECTIONS, campaign_days)
     def rejections(
         context: dg.AssetExecutionContext,
         campaign_posts: pl.LazyFrame,

@@ -35,7 +35,7 @@ from magpie.tables import Table
 BY_FUNCTION = "by_function"
 BY_STATE = "rows_by_state"
 BURN_DOWN = "budget_burn_down"
-BY_OUTCOME = "tasks_by_outcome"
+BY_RESULT = "tasks_by_status"
 
 table_asset = partial(any_table_asset, group="spend")
 
@@ -67,8 +67,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @table_asset(t.TASK_LOG, days)
     def task_log(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> pl.DataFrame:
         tasks = export.task_log(Store(control), _days(context, t.TASK_LOG))
-        counts = tasks.group_by("outcome").len().sort("outcome")
-        context.add_output_metadata({BY_OUTCOME: dg.MetadataValue.json(dict(counts.iter_rows()))})
+        counts = tasks.group_by("status").len().sort("status")
+        context.add_output_metadata({BY_RESULT: dg.MetadataValue.json(dict(counts.iter_rows()))})
         return tasks
 
     @any_table_asset(LEAD_FEEDBACK, None, group="leads")

@@ -11,22 +11,19 @@ import dagster as dg
 from assets import metadata as md
 from magpie.tables import Table
 
-# Where no model is called, a range of partitions is one run.
-AT_ONCE = dg.BackfillPolicy.single_run()
-# Where one is, or follows from it, a backfill goes in runs of a month: what the money allows is committed before the
-# rest is tried, and starting a run still does not count.
-BY_MONTH = dg.BackfillPolicy.multi_run(31)
-
 
 def table_asset(
     table: Table,
     partitions: dg.PartitionsDefinition | None,
     *,
     group: str,
-    backfill: dg.BackfillPolicy = AT_ONCE,
     **more: Any,
 ) -> Callable[..., Any]:
-    """Decorate the function that makes `table`."""
+    """Decorate the function that makes `table`.
+
+    A range of partitions is one run, also where a model is called: what was paid for is in the journal, so a run that
+    ends early is made again for nothing, and groups of runs would only be more of them.
+    """
     return dg.asset(
         key=table.name,
         description=table.description,
@@ -34,6 +31,6 @@ def table_asset(
         kinds={"polars", "deltalake"},
         metadata={"dagster/column_schema": md.column_schema(table)},
         partitions_def=partitions,
-        backfill_policy=backfill if partitions is not None else None,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
         **more,
     )

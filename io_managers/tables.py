@@ -15,7 +15,7 @@ from assets.partitions import partitions_of
 from magpie.control import Control, Pending
 from magpie.errors import UserError
 from magpie.lake import Lake
-from magpie.tables import Partitions, Table
+from magpie.tables import Fate, Partitions, Table
 
 
 class TableIOManager(dg.IOManager):
@@ -36,7 +36,7 @@ class TableIOManager(dg.IOManager):
         keys = context.asset_partition_keys if context.has_asset_partitions else []
         partitions = partitions_of(table, keys)
         commit = self._lake.write(table, frame, partitions, _commit_metadata(context, frame))
-        if "status" in table.dtypes:
+        if issubclass(table.schema, Fate):
             try:
                 self._record_pending(table, partitions, frame)
             except UserError as error:

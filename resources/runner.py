@@ -33,9 +33,10 @@ from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
 from resources.llm import Llm
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from schedules.spend import SPEND
 from sensors.discovery import campaign_range, day_range, sync_campaigns
 
-PRODUCTS = ("leads", "marts")
+PRODUCTS = ("leads", "spend", "marts")
 INSTANCE_FILE = "dagster.yaml"
 # The project's own messages say it all; the class of any other error is half of what it tells.
 OWN_ERROR = re.compile(r"^magpie\.[\w.]+: ")
@@ -83,6 +84,8 @@ class DagsterRunner:
             first = last = None
             if request.product in (None, "leads"):
                 first, last, failures = self._leads(settings, request, instance, watch)
+            if not failures and request.product in (None, "leads", "spend"):
+                failures = self._spend(settings, instance, watch)
             if not failures and request.product in (None, "marts"):
                 failures = self._marts(settings, instance, watch)
         return RunOutcome(first, last, tuple(failures), tuple(watch.warnings))
@@ -126,6 +129,16 @@ class DagsterRunner:
             made = _execute(defs, "campaign_days", instance, tags=span)
             failures += made or _execute(defs, "campaign_answers", instance, tags=span)
         return first, last, failures
+
+    def _spend(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:
+        """Copy today's books and what people said, so that SQL sees them."""
+        today = datetime.now(UTC).date()
+        if today < settings.start_day:
+            return []
+        watch.total += len(SPEND)
+        return _execute(
+            _with_progress(build_definitions(settings), watch), "spend", instance, tags=day_range(today, today)
+        )
 
     def _marts(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:
         # Importing dbt costs seconds, so it waits until it is needed.

@@ -32,6 +32,7 @@ from magpie.leads import tables as t
 from magpie.settings import Settings
 from magpie.tables import Partitions
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, REDDIT_DAYS
+from schedules.spend import SPEND
 from sensors.discovery import RANGE_END, RANGE_START, day_range
 
 __all__ = ["filled", "made"]
@@ -188,7 +189,7 @@ def test_a_plain_run_makes_every_day_of_the_sample_and_its_progress_reaches_the_
     steps = made.progress
     assert not made.outcome.failures
     assert (made.outcome.first, made.outcome.last) == (FIRST, LAST)
-    assert steps[-1].done == steps[-1].total == 2 + days * 4 + 2 + days * 6 * 2
+    assert steps[-1].done == steps[-1].total == 2 + days * 4 + 2 + days * 6 * 2 + len(SPEND)
     assert all(earlier.done <= later.done for earlier, later in pairwise(steps))
     assert {step.doing for step in steps} >= {table.name for table in t.TABLES}
 
@@ -231,7 +232,7 @@ def test_what_the_project_says_itself_comes_without_class_names_and_tracebacks(t
         ({"first": date(2020, 1, 1)}, "start_day 2026-03-02"),
         ({"last": date(2999, 1, 1)}, "yesterday"),
         ({"campaigns": ("nobody",)}, "no campaign 'nobody'"),
-        ({"product": "kites"}, "products: leads, marts"),
+        ({"product": "kites"}, "products: leads, spend, marts"),
     ],
 )
 def test_a_wrong_request_is_refused_with_one_line(tmp_path: Path, request_: dict[str, Any], told: str) -> None:

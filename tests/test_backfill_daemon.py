@@ -99,6 +99,7 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
     made: Made, tmp_path: Path
 ) -> None:
     settings = sample_settings(tmp_path / "home")
+    per_campaign = (*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS)
     dagster_home = tmp_path / "dagster"
     dagster_home.mkdir()
     shutil.copyfile(REPO / "dagster.yaml", dagster_home / "dagster.yaml")
@@ -116,11 +117,7 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
         assert spans == [
             (len(CAMPAIGN_WORDS), BOTH[0], BOTH[1], ok),
             (len(REDDIT_DAYS), str(FIRST), str(LAST), ok),
-            *(
-                (len(assets), f"{campaign}|{FIRST}", f"{campaign}|{LAST}", ok)
-                for campaign in BOTH
-                for assets in (CAMPAIGN_DAYS, CAMPAIGN_ANSWERS)
-            ),
+            *((len(per_campaign), f"{campaign}|{FIRST}", f"{campaign}|{LAST}", ok) for campaign in BOTH),
         ]
         for asset in (*REDDIT_DAYS, *CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS):
             keys = instance.get_materialized_partitions(dg.AssetKey(asset))
@@ -133,7 +130,6 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
     assert {name: commits[name] for name in (*REDDIT_DAYS, *CAMPAIGN_WORDS)} == dict.fromkeys(
         (*REDDIT_DAYS, *CAMPAIGN_WORDS), 1
     )
-    per_campaign = (*CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS)
     assert {name: commits[name] for name in per_campaign} == dict.fromkeys(per_campaign, len(BOTH))
     for table in t.TABLES:
         if table.name in (*REDDIT_DAYS, *CAMPAIGN_WORDS, *per_campaign):

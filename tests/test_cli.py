@@ -44,7 +44,7 @@ def home(made: Made) -> Path:  # noqa: F811
 def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path) -> None:
     result = magpie(tmp_path / "home", "run")
     assert result.returncode == 0, result.stderr
-    for told in ("ranked_posts", "low_fused", "Top ranked posts", "agency-crm", "warehouse.duckdb", "make ui"):
+    for told in ("ranked_posts", "low_fused", "Top leads", "agency-crm", "warehouse.duckdb", "make ui"):
         assert told in result.stdout
     assert (tmp_path / "home" / "warehouse.duckdb").exists()
     marts = magpie(tmp_path / "home", "sql", "SELECT count(*) AS n FROM gate_funnel", "-f", "json")
@@ -54,7 +54,7 @@ def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path) -
 
 
 def test_an_unknown_product_is_refused_in_one_line_that_names_the_known_ones(tmp_path: Path) -> None:
-    assert "products: leads, marts" in one_line(magpie(tmp_path, "run", "videos"))
+    assert "products: leads, spend, marts" in one_line(magpie(tmp_path, "run", "videos"))
 
 
 def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path) -> None:

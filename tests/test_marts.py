@@ -36,6 +36,7 @@ from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
 MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles", "leads_current"}
+MARTS |= {"spend_daily", "spend_by_function", "cost_per_lead"}
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 # Imported by every Python that dbt's commands start: what they look up or connect to is written down.
@@ -381,6 +382,9 @@ def test_the_lineage_of_the_marts_begins_at_the_assets_that_write_the_lake(built
         "keyword_noise": {"campaign_keywords", "campaign_posts", "ranked_posts", "lead_extractions", "leads"},
         "cosine_percentiles": {"campaign_posts", "ranked_posts"},
         "leads_current": {"campaign_posts", "ranked_posts", "lead_extractions", "leads", "lead_feedback"},
+        "spend_daily": {"llm_calls", "spend_caps"},
+        "spend_by_function": {"llm_calls"},
+        "cost_per_lead": {"llm_calls", "campaign_posts", "ranked_posts", "lead_extractions", "leads"},
     }
     assert set.union(*parents.values()) <= set(TABLES)
     assert {spec.group_name for spec in marts.specs} == {"marts"}

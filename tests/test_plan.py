@@ -431,7 +431,9 @@ def some_posts() -> list[dict[str, Any]]:
     """Posts of the first, second and fourth day; of the third there is one that no keyword finds."""
     texts = ("we need a crm for our small agency, budget is small", "any crm that works for two people? hate ours")
     posts = [
-        a_post(f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n} {day}", at=START.replace(2026, 3, 20 + day))
+        a_post(
+            f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n} {day}", at=START.replace(2026, 3, 20 + day)
+        )
         for day in (0, 1, 3)
         for n in range(3)
     ]

@@ -175,7 +175,7 @@ def test_a_task_arrives_with_its_steps(store: Store) -> None:
     store.append(*task_row(entry, summary, state, NOON + timedelta(seconds=9)))
     frame = conform(TASK_LOG, export.task_log(store, [TODAY]))
     row = one(frame)
-    assert (row["outcome"], row["phase"], row["cost_usd"], row["tokens"]) == ("SUCCESS", "DONE", Decimal("5e-9"), 100)
+    assert (row["status"], row["phase"], row["cost_usd"], row["tokens"]) == ("SUCCESS", "DONE", Decimal("5e-9"), 100)
     assert [step["stepName"] for step in frame["request_steps"][0]] == ["INIT", "PREP"]
     assert frame["response_steps"][0][0]["error"] == "429"
     assert row["summary"] == '{"by_reason": {"cooling_down": 1}, "by_status": {"ok": 2, "pending": 1}}'

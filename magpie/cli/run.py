@@ -25,7 +25,7 @@ TOP_PER_CAMPAIGN = 5
 
 
 def run(
-    product: Annotated[str | None, typer.Argument(help="leads or marts; default: everything there is.")] = None,
+    product: Annotated[str | None, typer.Argument(help="leads, spend or marts; default: everything there is.")] = None,
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,

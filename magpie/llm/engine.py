@@ -40,6 +40,8 @@ from magpie.llm.store import LedgerUnavailable
 log = logging.getLogger(__name__)
 
 OFFLINE = "offline"
+# A server of the user's own needs no key, so it says nothing about whether models are in use.
+LOCAL = "local"
 # What speaks of a fault in the function or its model; limits and refusals do not.
 FAILURES = frozenset({"transport", "internal_error", "invalid_output"})
 # Rows are prepared and looked up in the journal so many at a time.
@@ -147,16 +149,17 @@ class Engine:
 
     def sweep(self) -> None:
         """End the calls of processes that died; books that are away say so when they are needed."""
-        if not self.offline:
-            try:
-                self.gateway.sweep()
-            except LedgerUnavailable as error:
-                log.warning("dead calls are not swept up: %s", error)
+        try:
+            self.gateway.sweep()
+        except LedgerUnavailable as error:
+            log.warning("dead calls are not swept up: %s", error)
 
     @property
     def offline(self) -> bool:
         """No provider can be called: by settings, or because no key is set."""
-        return self.settings.provider == OFFLINE or not any(p.has_key for p in self.gateway.providers.values())
+        return self.settings.provider == OFFLINE or not any(
+            provider.has_key for name, provider in self.gateway.providers.items() if name != LOCAL
+        )
 
     def candidates(self, chosen: Chosen) -> tuple[Model, ...]:
         """The models to ask, in order; none: the offline rules answer.

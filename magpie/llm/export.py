@@ -135,7 +135,7 @@ _CALL_MAKERS: dict[str, Maker] = {
 _TASK_MAKERS: dict[str, Maker] = {
     **{name: _same(name) for name in TASK_LOG.dtypes},
     "day": _day,
-    "outcome": _same("status"),
+    "status": _same("status"),
     "cost_usd": _money("cost_nano"),
     "summary": lambda columns: [json.dumps(summary, sort_keys=True) for summary in columns["summary"]],
 }

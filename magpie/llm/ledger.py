@@ -279,7 +279,9 @@ def hit_rows(bookings: Iterable[tuple[Booking, int, str | None]], now: datetime)
     """Rows of kind hit for answers served from the journal: (what was asked, what it saved, the model as served)."""
     rows = []
     for booking, saved, served in bookings:
-        row = _call_row(booking, Held((), ()), now, now)
+        scopes = booking.purpose.all_scopes(booking.provider, booking.model, free_tier=booking.free_tier)
+        # Named for whoever sums up what was saved; no window, because nothing is booked.
+        row = _call_row(booking, Held(tuple(scopes), ()), now, now)
         row |= {"kind": "hit", "state": "settled", "est_nano": 0, "saved_nano": saved, "model_served": served}
         rows.append({**row, "lease_until": None, "settled_at": now})
     return rows

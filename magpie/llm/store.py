@@ -5,8 +5,9 @@ processes. Does not belong here: what a change is (`ledger.py`, `pacing.py`, `br
 
 Every write transaction is alone: on SQLite behind an advisory file lock (its own lock is unfair: a writer was seen to
 wait seconds among four) and BEGIN IMMEDIATE, on Postgres behind one advisory lock, because every change touches the
-scope `all` anyway. So a change may read and then write without a second thought. Of the threads of a process one at a
-time talks to the database, and it takes along what the others have queued: one commit, one fsync for all of them.
+scope `all` anyway. So a change may read and then write without a second thought. Of the threads of a process one at a time talks
+to the database: it takes along what the others have queued, one commit and one fsync for all of them, wakes those it
+served, and hands on to the first that came after.
 """
 
 import threading
@@ -43,9 +44,12 @@ class LedgerUnavailable(UserError):
 class _Queued(Generic[T]):
     def __init__(self, change: Change[T]) -> None:
         self.change = change
-        self.done = False
+        self.done = self.leads = False
         self.result: T | None = None
         self.error: BaseException | None = None
+        # Held until it is done or is to lead; a lock of its own wakes this thread and no other.
+        self.asleep = threading.Lock()
+        self.asleep.acquire()
 
 
 class Store:
@@ -59,6 +63,10 @@ class Store:
     def __init__(self, control: Control, *, wait_s: float = 30) -> None:
         self._control = control
         self._queue: deque[_Queued[Any]] = deque()
+        self._queueing = threading.Lock()
+        # Whether some thread leads: it writes for all.
+        self._led = False
+        # Around what the leader does, so that closing waits for it.
         self._turn = threading.Lock()
         self._connection: sa.Connection | None = None
         file = control.file
@@ -74,10 +82,18 @@ class Store:
             LedgerUnavailable: locked, read-only, full or away; nothing of the change is written.
         """
         queued = _Queued(change)
-        self._queue.append(queued)
-        with self._turn:
+        with self._queueing:
+            self._queue.append(queued)
+            queued.leads = not self._led
+            self._led = True
+        try:
+            if not queued.leads:
+                queued.asleep.acquire()
             while not queued.done:
-                self._commit([self._queue.popleft() for _ in range(min(len(self._queue), CHANGES_PER_TRANSACTION))])
+                with self._turn:
+                    self._commit(self._next_batch())
+        finally:
+            self._leave(queued)
         if queued.error is not None:
             raise queued.error
         return queued.result  # type: ignore[return-value]
@@ -116,6 +132,23 @@ class Store:
         """The books are a file, so every process that uses them is on this machine."""
         return self._control.file is not None
 
+    def _next_batch(self) -> list[_Queued[Any]]:
+        with self._queueing:
+            return [self._queue.popleft() for _ in range(min(len(self._queue), CHANGES_PER_TRANSACTION))]
+
+    def _leave(self, queued: _Queued[Any]) -> None:
+        """Hand the lead on, if this thread has it; one that was interrupted takes its change out of the queue."""
+        with self._queueing:
+            if not queued.done and queued in self._queue:
+                self._queue.remove(queued)
+            heir = self._queue[0] if queued.leads and self._queue else None
+            if heir is not None:
+                heir.leads = True
+            elif queued.leads:
+                self._led = False
+        if heir is not None:
+            heir.asleep.release()
+
     def _commit(self, batch: list[_Queued[Any]]) -> None:
         try:
             self._transaction(batch)
@@ -129,7 +162,9 @@ class Store:
                 queued.error = error
         finally:
             for queued in batch:
-                queued.done = True
+                if not queued.done:
+                    queued.done = True
+                    queued.asleep.release()
 
     def _transaction(self, batch: list[_Queued[Any]]) -> None:
         try:

@@ -101,7 +101,7 @@ class TaskLog(dy.Schema):
     run_id = dy.String(nullable=True)
     phase = dy.String(description="how far it came; DONE is the end")
     # Not `status`: of a table's row that says ok, rejected, pending or failed, and who stores it goes by that.
-    outcome = dy.String(regex=_one_of("SUCCESS", "FAILURE"), description="FAILURE: no row of it got an answer")
+    status = dy.String(regex=_one_of("SUCCESS", "FAILURE"), description="FAILURE: no row of it got an answer")
     cost_usd = dy.Decimal(*MONEY, description="of the calls of this task")
     tokens = dy.Int64(description="in and out")
     credits = dy.Int64()

@@ -74,13 +74,7 @@ def _check(
     def check(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
     ) -> dg.AssetCheckResult:
-        finding = judge(lake, _asked(context, table, settings))
-        return dg.AssetCheckResult(
-            passed=not finding.rows,
-            severity=severity,
-            description=finding.summary,
-            metadata={"findings": md.markdown_table(finding.rows)},
-        )
+        return md.check_result(judge(lake, _asked(context, table, settings)), severity)
 
     return check
 

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from magpie.quality import Finding
 from magpie.tables import Table
 
 ROWS = "rows_in_run"
@@ -76,6 +77,16 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValu
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     lines += ["| " + " | ".join(escaped(row[name]) for name in head) + " |" for row in rows]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def check_result(finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    """A finding as the UI shows it."""
+    return dg.AssetCheckResult(
+        passed=not finding.rows,
+        severity=severity,
+        description=finding.summary,
+        metadata={"findings": markdown_table(finding.rows)},
+    )
 
 
 def row_counts(frame: pl.DataFrame) -> dict[str, Any]:

@@ -79,12 +79,8 @@ def _check(
         # Of a check that is asked for alone nobody says which days; it judges all.
         named = context.has_partition_key or context.has_partition_key_range
         asked = partitions_of(table, context.partition_keys if named else days.get_partition_keys())
-        finding = judge(Facts(settings, Store(control), lake, asked.all_days(), datetime.now(UTC)))
-        return dg.AssetCheckResult(
-            passed=not finding.rows,
-            severity=severity,
-            description=finding.summary,
-            metadata={"findings": md.markdown_table(finding.rows)},
+        return md.check_result(
+            judge(Facts(settings, Store(control), lake, asked.all_days(), datetime.now(UTC))), severity
         )
 
     return check

@@ -18,10 +18,20 @@ UTC = pl.Datetime("us", "UTC")
 STATUSES = ("ok", "rejected", "pending", "failed")
 
 
+def moment(*, nullable: bool = False, description: str = "") -> dy.Datetime:
+    """A column of UTC moments."""
+    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
+
+
+def one_of(*values: str) -> str:
+    """The pattern of a text column that holds one of these words."""
+    return f"^({'|'.join(values)})$"
+
+
 class Fate(dy.Schema):
     """Common to every row table: what became of the row and why, with the value seen and the value asked for."""
 
-    status = dy.String(regex=f"^({'|'.join(STATUSES)})$", description="ok, rejected, pending or failed")
+    status = dy.String(regex=one_of(*STATUSES), description="ok, rejected, pending or failed")
     reason = dy.String(nullable=True, description="why, null when ok")
     observed = dy.String(nullable=True, description="the value that decided, as text")
     threshold = dy.String(nullable=True, description="the bound it was held against, as text")

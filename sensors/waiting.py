@@ -5,7 +5,7 @@ Belongs here: from what waits to run requests, one way for all products. Does no
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ from sensors.targets import TARGETS, Target
 
 # So much of a bound used is reported once, and all of it once more.
 LEVELS = (80, 100)
+# The share of a bound that is used, None without such a bound, and the same in words.
+Used = tuple[float | None, str]
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -113,35 +115,39 @@ class _Waiting:
 
 
 def _daily_cost_cap(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
-    @dg.sensor(name="daily_cost_cap", jobs=jobs, minimum_interval_seconds=60)
-    def daily_cost_cap(
-        context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
-    ) -> dg.SensorResult | dg.SkipReason:
-        """Report 80 % and 100 % of each cap once; when its day is over, ask for what waited for money."""
-        uses = {
-            use.scope: (use.money_share, f"{shown(use.spent_nano)} of {shown(use.cap_nano or 0)}")
-            for use in watch.uses(control, llm.clock())
-            if use.money_share is not None
-        }
-        return _report_and_ask(context, watch, control, uses, backlog.CAP_REASONS, llm.clock())
+    def of_money(use: spend.Use) -> Used:
+        return use.money_share, f"{shown(use.spent_nano)} of {shown(use.cap_nano or 0)}"
 
-    return daily_cost_cap
+    told = "Report 80 % and 100 % of each cap once; when its day is over, ask for what waited for money."
+    return _bound("daily_cost_cap", told, watch, jobs, of_money, backlog.CAP_REASONS)
 
 
 def _quota(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
-    @dg.sensor(name="quota", jobs=jobs, minimum_interval_seconds=60)
-    def quota(
+    def of_calls(use: spend.Use) -> Used:
+        return use.calls_share, f"{use.calls} of {use.cap_calls} calls"
+
+    told = "Report 80 % and 100 % of each counted quota once; after its reset, ask for what waited for it."
+    return _bound("quota", told, watch, jobs, of_calls, backlog.QUOTA_REASONS)
+
+
+def _bound(
+    name: str,
+    description: str,
+    watch: _Waiting,
+    jobs: list[Any],
+    used: Callable[[spend.Use], Used],
+    reasons: Collection[str],
+) -> dg.SensorDefinition:
+    @dg.sensor(name=name, description=description, jobs=jobs, minimum_interval_seconds=60)
+    def bound(
         context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
     ) -> dg.SensorResult | dg.SkipReason:
-        """Report 80 % and 100 % of each counted quota once; after its reset, ask for what waited for it."""
-        uses = {
-            use.scope: (use.calls_share, f"{use.calls} of {use.cap_calls} calls")
-            for use in watch.uses(control, llm.clock())
-            if use.calls_share is not None
-        }
-        return _report_and_ask(context, watch, control, uses, backlog.QUOTA_REASONS, llm.clock())
+        now = llm.clock()
+        found = {use.scope: used(use) for use in watch.uses(control, now)}
+        shares = {scope: (share, text) for scope, (share, text) in found.items() if share is not None}
+        return _report_and_ask(context, watch, control, shares, reasons, now)
 
-    return quota
+    return bound
 
 
 def _backlog(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from magpie.control import Control
@@ -25,6 +26,7 @@ from magpie.llm.refusal import Refused
 from magpie.llm.request import Ask, Request
 from magpie.llm.schema import llm_call
 from magpie.llm.store import Store
+from tests.ledger_world import NOON, FakeClock
 
 KEYS = {
     "OPENAI_API_KEY": "sk-test-openai-1",
@@ -112,3 +114,14 @@ def desk(
     yield Desk(gateway, fake, store, Models.load())
     store.close()
     control.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)

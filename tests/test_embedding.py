@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,7 @@ from magpie.llm.schema import llm_response
 from tests.gateway_world import Desk, desk
 from tests.ledger_world import FakeClock, assert_books_balance
 
-START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PURPOSE = Purpose("leads", "embed", "post_embeddings", scopes=("campaign:a",))
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
 
 
 @pytest.fixture

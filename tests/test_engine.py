@@ -23,9 +23,7 @@ from magpie.llm.schema import breaker, task_log
 from magpie.llm.spec import FunctionSpec, InvalidAnswer, Registry
 from magpie.llm.store import Store
 from tests.gateway_world import Desk, desk
-from tests.ledger_world import FakeClock, assert_books_balance
-
-START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+from tests.ledger_world import NOON, FakeClock, assert_books_balance
 
 
 class Verdict(BaseModel):
@@ -62,17 +60,6 @@ SCOPE = Scope("leads", "judgements", ("campaign:a",), "campaign", "run-1")
 
 def frame(*texts: str, **more: list[Any]) -> pl.DataFrame:
     return pl.DataFrame({"row_ref": [f"r{n}" for n in range(len(texts))], "text": list(texts), **more})
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
 
 
 @pytest.fixture
@@ -328,7 +315,7 @@ def test_books_that_are_away_stop_the_task_before_any_call(
     with desk(f"sqlite:///{tmp_path / 'control.db'}", tmp_path, fake, clock=clock, sleep=clock.sleep) as at:
         found = run(at, frame("one", "two"))
     assert found.rows["reason"].to_list() == ["ledger_unavailable"] * 2
-    assert set(found.rows["not_before"]) == {START + timedelta(minutes=15)}
+    assert set(found.rows["not_before"]) == {NOON + timedelta(minutes=15)}
     assert fake.attempts == 0
 
 

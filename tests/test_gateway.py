@@ -19,19 +19,6 @@ from magpie.llm.schema import llm_response
 from tests.gateway_world import PURPOSE, Desk, desk
 from tests.ledger_world import FakeClock, assert_books_balance
 
-START = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
-
 
 @pytest.fixture
 def at(url: str, tmp_path: Path, fake: FakeProvider, clock: FakeClock) -> Iterator[Desk]:

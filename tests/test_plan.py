@@ -37,10 +37,9 @@ from magpie.settings import Settings
 from magpie.tables import Partitions
 from tests.databases import database_in
 from tests.gateway_world import Desk, desk
-from tests.ledger_world import FakeClock, assert_books_balance
+from tests.ledger_world import NOON, FakeClock, assert_books_balance
 from tests.test_cli import REPO, magpie, one_line
 
-START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OPENAI = {"OPENAI_API_KEY": "sk-test-openai-1"}
 
 
@@ -77,17 +76,6 @@ TEXT_PURPOSE = Purpose("leads", "embed", "post_embeddings", scopes=("campaign:a"
 
 def frame(*texts: str, **more: list[Any]) -> pl.DataFrame:
     return pl.DataFrame({"row_ref": [f"r{n}" for n in range(len(texts))], "text": list(texts), **more})
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
 
 
 @pytest.fixture
@@ -185,7 +173,7 @@ def test_planning_twice_leaves_every_table_of_the_books_as_it_was(
 
 def test_before_anything_was_spent_a_plan_is_made_and_no_database(at: Desk, tmp_path: Path) -> None:
     assert whole(planned(at, frame("one"))).new == 1
-    assert used_now(at.store, START) == {}
+    assert used_now(at.store, NOON) == {}
     assert not (tmp_path / "control.db").exists()
 
 
@@ -330,25 +318,25 @@ def a_call(est: int, scopes: tuple[str, ...] = ("all",), likely: int | None = No
 
 def test_counted_quotas_months_and_runs_hold_calls_back_as_their_windows_say() -> None:
     calls = [a_call(10) for _ in range(5)]
-    assert course(calls, Limits({"all": (Limit("D", calls=2),)}), {}, START) == [0, 0, 1, 1, 2]
-    assert course(calls, Limits({"all": (Limit("M", 25),)}), {}, START) == [0, 0, 11, 11, 42]
-    assert course(calls, Limits({"all": (Limit("R", 25),)}), {}, START) == [0, 0, 1, 1, 2]
+    assert course(calls, Limits({"all": (Limit("D", calls=2),)}), {}, NOON) == [0, 0, 1, 1, 2]
+    assert course(calls, Limits({"all": (Limit("M", 25),)}), {}, NOON) == [0, 0, 11, 11, 42]
+    assert course(calls, Limits({"all": (Limit("R", 25),)}), {}, NOON) == [0, 0, 1, 1, 2]
     two_runs = [*calls[:3], *(replace(call, asset="y") for call in calls[3:])]
-    assert course(two_runs, Limits({"all": (Limit("R", 25),)}), {}, START) == [0, 0, 1, 0, 0]
-    assert course(calls, Limits({"all": (Limit("D", calls=0),)}), {}, START) == [None] * 5
-    assert course(calls, Limits({"other": (Limit("D", 0),)}), {}, START) == [0] * 5
+    assert course(two_runs, Limits({"all": (Limit("R", 25),)}), {}, NOON) == [0, 0, 1, 0, 0]
+    assert course(calls, Limits({"all": (Limit("D", calls=0),)}), {}, NOON) == [None] * 5
+    assert course(calls, Limits({"other": (Limit("D", 0),)}), {}, NOON) == [0] * 5
 
 
 def test_a_smaller_call_goes_through_where_a_larger_one_before_it_does_not() -> None:
     calls = [a_call(60), a_call(50), a_call(40)]
-    assert course(calls, Limits({"all": (Limit("D", 100),)}), {}, START) == [0, 1, 0]
+    assert course(calls, Limits({"all": (Limit("D", 100),)}), {}, NOON) == [0, 1, 0]
 
 
 def test_likely_costs_let_more_through_and_the_cap_is_still_held_against_ceilings() -> None:
     calls = [a_call(60, likely=10) for _ in range(6)]
     limits = Limits({"all": (Limit("D", 100),)})
-    assert course(calls, limits, {}, START) == [0, 1, 2, 3, 4, 5]
-    assert course(calls, limits, {}, START, likely=True) == [0, 0, 0, 0, 0, 1]
+    assert course(calls, limits, {}, NOON) == [0, 1, 2, 3, 4, 5]
+    assert course(calls, limits, {}, NOON, likely=True) == [0, 0, 0, 0, 0, 1]
 
 
 CALLS = st.lists(
@@ -363,7 +351,7 @@ def test_no_day_of_a_course_is_over_a_cap_and_nothing_waits_that_would_fit(
 ) -> None:
     caps = {"all": whole_cap, "campaign:a": campaign_cap}
     limits = Limits({scope: (Limit("D", cap),) for scope, cap in caps.items()})
-    days = course(calls, limits, {("all", "D2026-11-20"): (spent, 1)}, START)
+    days = course(calls, limits, {("all", "D2026-11-20"): (spent, 1)}, NOON)
     assert None not in days
     for number in range(max((day for day in days if day is not None), default=-1) + 1):
         for scope, cap in caps.items():
@@ -432,12 +420,12 @@ def some_posts() -> list[dict[str, Any]]:
     texts = ("we need a crm for our small agency, budget is small", "any crm that works for two people? hate ours")
     posts = [
         a_post(
-            f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n} {day}", at=START.replace(2026, 3, 20 + day)
+            f"t3_{n}{day}", f"Looking for a CRM {n}", f"{texts[n % 2]} {n} {day}", at=NOON.replace(2026, 3, 20 + day)
         )
         for day in (0, 1, 3)
         for n in range(3)
     ]
-    return [*posts, a_post("t3_none", "Gardening", "roses and their thorns", at=START.replace(2026, 3, 22))]
+    return [*posts, a_post("t3_none", "Gardening", "roses and their thorns", at=NOON.replace(2026, 3, 22))]
 
 
 @pytest.fixture
@@ -491,7 +479,7 @@ def test_the_cap_of_a_campaign_cuts_the_extractions_that_the_plan_says(leads: Wo
     at.gateway.limits = replace(
         limits_of(leads.settings), by_scope={"campaign:crm": (Limit("D", sum(ests[:4]) + min(ests) // 2),)}
     )
-    today = [day == 0 for day in course(found.calls, at.gateway.limits, {}, START)]
+    today = [day == 0 for day in course(found.calls, at.gateway.limits, {}, NOON)]
     assert 0 < sum(today) < len(today)
     rows, _ = extract(leads, at, "crm", DAYS)
     assert set(rows.filter(pl.col("status") == "pending")["reason"]) == {"cap_exhausted"}

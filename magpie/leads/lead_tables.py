@@ -7,7 +7,7 @@ lists these too) and how a row comes about.
 import dataframely as dy
 import polars as pl
 
-from magpie.tables import Fate, Table
+from magpie.tables import Fate, Table, moment, one_of
 
 CAMPAIGN_DAY = {"campaign": "campaign_id", "day": "day"}
 # Nano-USD, as the ledger counts them: nine places, and a billion dollars before the point.
@@ -17,25 +17,17 @@ WORKFLOWS = ("new", "reviewed", "approved", "rejected", "contacted", "dismissed"
 LABELS = ("relevant", "not_relevant")
 
 
-def utc(*, nullable: bool = False, description: str = "") -> dy.Datetime:
-    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
-
-
-def _one_of(values: tuple[str, ...]) -> str:
-    return f"^({'|'.join(values)})$"
-
-
 class LeadExtractions(Fate):
     campaign_id = dy.String(primary_key=True)
     day = dy.Date()
     fullname = dy.String(primary_key=True)
-    created_utc = utc()
+    created_utc = moment()
     permalink = dy.String(nullable=True)
     rank = dy.Int64(nullable=True, description="of ranked_posts; null where scoring is pending, and for tombstones")
     extracted_data = dy.String(nullable=True, description="the checked answer as JSON; null where there is none")
     is_lead = dy.Bool(nullable=True)
     intent_score = dy.Int64(nullable=True, min=0, max=100)
-    intent_tier = dy.String(nullable=True, regex=_one_of(TIERS), description="hot from 70, warm from 40, else cold")
+    intent_tier = dy.String(nullable=True, regex=one_of(*TIERS), description="hot from 70, warm from 40, else cold")
     evidence_grounded = dy.Bool(nullable=True, description="whether the quote stands in the post")
     contact_dropped = dy.Bool(nullable=True, description="whether a contact was named that the post does not hold")
     provider = dy.String(nullable=True, description="offline: rules, no model")
@@ -66,7 +58,7 @@ class Leads(dy.Schema):
     reddit_url = dy.String()
     author = dy.String(nullable=True, description="null when deleted")
     subreddit = dy.String()
-    created_utc = utc()
+    created_utc = moment()
     title = dy.String(nullable=True, description="of a comment, that of its submission")
     rank = dy.Int64(description="1 is the best of the day's candidates")
     relevance_score = dy.Float64(description="fused score of ranked_posts; no model changes it")
@@ -74,7 +66,7 @@ class Leads(dy.Schema):
     bm25 = dy.Float64()
     keyword_hits = dy.Int64()
     intent_score = dy.Int64(min=0, max=100)
-    intent_tier = dy.String(regex=_one_of(TIERS), description="hot from 70, warm from 40, else cold")
+    intent_tier = dy.String(regex=one_of(*TIERS), description="hot from 70, warm from 40, else cold")
     lead_type = dy.String()
     pain_point = dy.String(nullable=True)
     desired_solution = dy.String(nullable=True)
@@ -107,12 +99,12 @@ class Leads(dy.Schema):
 
 class LeadFeedback(dy.Schema):
     event_id = dy.Int64(primary_key=True, description="later events have larger ones")
-    at = utc()
+    at = moment()
     actor = dy.String()
     campaign_id = dy.String()
     fullname = dy.String(description="a lead, or a rejected post that was labelled")
-    workflow = dy.String(nullable=True, regex=_one_of(WORKFLOWS), description="null: the event does not speak of it")
-    label = dy.String(nullable=True, regex=_one_of(LABELS), description="null: the event does not speak of it")
+    workflow = dy.String(nullable=True, regex=one_of(*WORKFLOWS), description="null: the event does not speak of it")
+    label = dy.String(nullable=True, regex=one_of(*LABELS), description="null: the event does not speak of it")
     reason = dy.String(nullable=True)
 
 

@@ -7,8 +7,7 @@ Belongs here: their columns, keys and partitions. Does not belong here: the tabl
 import dataframely as dy
 
 from magpie.leads.lead_tables import CAMPAIGN_DAY, LEAD_EXTRACTIONS, LEAD_FEEDBACK, LEADS
-from magpie.leads.lead_tables import utc as _utc
-from magpie.tables import Fate, Table
+from magpie.tables import Fate, Table, moment
 
 DAY = {"day": "day"}
 
@@ -31,12 +30,12 @@ def _gate_log() -> dy.List:
 class RedditArchives(Fate):
     source_file = dy.String(primary_key=True, description="path as the settings name it")
     bytes = dy.Int64(description="size on disk when it was read")
-    modified_at = _utc(description="modification time when it was read")
+    modified_at = moment(description="modification time when it was read")
     lines = dy.Int64(description="lines read")
     rows = dy.Int64(description="lines that became posts or comments")
     bad_lines = dy.Int64(description="lines that did not")
-    min_created_utc = _utc(nullable=True)
-    max_created_utc = _utc(nullable=True)
+    min_created_utc = moment(nullable=True)
+    max_created_utc = moment(nullable=True)
 
 
 class BadLines(dy.Schema):
@@ -50,7 +49,7 @@ class RedditPosts(dy.Schema):
     day = dy.Date(description="UTC date of created_utc")
     fullname = dy.String(primary_key=True, regex="^t[13]_[0-9a-z]+$", description="t3_... submission, t1_... comment")
     kind = dy.String(regex="^(submission|comment)$")
-    created_utc = _utc()
+    created_utc = moment()
     subreddit = dy.String()
     permalink = dy.String(nullable=True)
     url = dy.String(nullable=True, description="null for comments")
@@ -66,7 +65,7 @@ class RedditPosts(dy.Schema):
     over_18 = dy.Bool(nullable=True, description="null for comments")
     link_fullname = dy.String(nullable=True, description="the submission a comment stands under")
     parent_fullname = dy.String(nullable=True)
-    retrieved_at = _utc(nullable=True)
+    retrieved_at = moment(nullable=True)
     observed_age_s = dy.Int64(nullable=True, description="retrieved_at - created_utc")
     text_hash = dy.String(description="sha256 of title and text after NFKC, case and white space folding")
     text_chars = dy.Int64(description="characters of the text that was hashed")
@@ -117,7 +116,7 @@ class CampaignPosts(Fate):
     day = dy.Date()
     fullname = dy.String(primary_key=True)
     kind = dy.String()
-    created_utc = _utc()
+    created_utc = moment()
     subreddit = dy.String()
     permalink = dy.String(nullable=True)
     score = dy.Int64(nullable=True)
@@ -151,7 +150,7 @@ class RankedPosts(Fate):
     campaign_id = dy.String(primary_key=True)
     day = dy.Date()
     fullname = dy.String(primary_key=True)
-    created_utc = _utc()
+    created_utc = moment()
     permalink = dy.String(nullable=True)
     rank = dy.Int64(nullable=True, description="1 is best, among the ok rows of the partition")
     fused = dy.Float64(nullable=True)
@@ -184,7 +183,7 @@ class Rejections(dy.Schema):
     observed = dy.String(nullable=True)
     threshold = dy.String(nullable=True)
     config_hash = dy.String()
-    created_utc = _utc()
+    created_utc = moment()
     permalink = dy.String(nullable=True)
 
 

@@ -190,10 +190,13 @@ class Gateway:
         try:
             waits = Waits(self.sleep)
             while True:
-                hit = self.lookup([(request, purpose)])[0]
-                found = hit or self.buy(request, purpose, (request.key,), reask=reask)
-                if not isinstance(found, Taken):
+                # A reservation sees by itself whether there is an answer, so the journal is read where one is refused.
+                found = self.buy(request, purpose, (request.key,), reask=reask)
+                if isinstance(found, Answered):
                     return found
+                hit = self.lookup([(request, purpose)])[0]
+                if hit or isinstance(found, Refused):
+                    return hit or found
                 waits.look()
                 if waits.waited > SWEEP_AFTER_S:
                     self.sweep()
@@ -308,10 +311,11 @@ class Gateway:
         def change(connection: sa.Connection) -> None:
             ledger.settle(connection, call_id, settlement, now)
             breaker.probed(connection, call_id, now, worked=True)
+            self.bodies.forget(connection, call_id)
 
         self.store.write(change)
         self._observe("settled", call_id)
-        self.bodies.drop(call_id)
+        self.bodies.drop(call_id, forgotten=True)
         return settlement
 
     def sweep(self) -> SweepReport:
@@ -341,9 +345,10 @@ class Gateway:
             if effect.stop:
                 breaker.open_breaker(connection, effect.stop, now, None, "provider_auth", refused.detail)
             breaker.probed(connection, call_id, now, worked=False if effect.failure else None)
+            self.bodies.forget(connection, call_id)
 
         self.store.write(change)
-        self.bodies.drop(call_id)
+        self.bodies.drop(call_id, forgotten=True)
         return effect
 
     def free_tier(self, request: Request) -> bool:

@@ -5,9 +5,9 @@ processes. Does not belong here: what a change is (`ledger.py`, `pacing.py`, `br
 
 Every write transaction is alone: on SQLite behind an advisory file lock (its own lock is unfair: a writer was seen to
 wait seconds among four) and BEGIN IMMEDIATE, on Postgres behind one advisory lock, because every change touches the
-scope `all` anyway. So a change may read and then write without a second thought. Of the threads of a process one at a time talks
-to the database: it takes along what the others have queued, one commit and one fsync for all of them, wakes those it
-served, and hands on to the first that came after.
+scope `all` anyway. So a change may read and then write without a second thought. Of the threads of a process one at a
+time talks to the database: it takes along what the others have queued, one commit and one fsync for all of them, wakes
+those it served, and hands on to the first that came after.
 """
 
 import threading

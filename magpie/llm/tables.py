@@ -9,21 +9,13 @@ which a call was reserved, the one that its money counts for.
 
 import dataframely as dy
 
-from magpie.tables import Table
+from magpie.tables import Table, moment, one_of
 
 DAY = {"day": "day"}
 # Nano-USD, as the ledger counts them: nine places, and a billion dollars before the point.
 MONEY = (18, 9)
 STATES = ("reserved", "sent", "settled", "voided", "unknown", "lost")
 VERDICTS = ("accepted", "invalid", "exhausted")
-
-
-def _moment(*, nullable: bool = False, description: str = "") -> dy.Datetime:
-    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
-
-
-def _one_of(*values: str) -> str:
-    return f"^({'|'.join(values)})$"
 
 
 def _steps(description: str) -> dy.List:
@@ -44,14 +36,14 @@ def _steps(description: str) -> dy.List:
 class LlmCalls(dy.Schema):
     day = dy.Date(description="UTC day the money counts for")
     call_id = dy.String(primary_key=True)
-    kind = dy.String(regex=_one_of("call", "hit"), description="hit: answered from the journal, at no cost")
+    kind = dy.String(regex=one_of("call", "hit"), description="hit: answered from the journal, at no cost")
     state = dy.String(
-        regex=_one_of(*STATES),
+        regex=one_of(*STATES),
         description="settled: paid; voided: given back; unknown and lost: cut off after sending, charged at est_usd",
     )
     verdict = dy.String(
         nullable=True,
-        regex=_one_of(*VERDICTS),
+        regex=one_of(*VERDICTS),
         description="what was thought of the answer; exhausted: the last of a chain of re-asks; null: not judged",
     )
     request_key = dy.String(description="sha256 of what was asked; equal requests are paid once")
@@ -88,8 +80,8 @@ class LlmCalls(dy.Schema):
     credits = dy.Int64()
     credits_version = dy.String(nullable=True)
     price_version = dy.String(description="where the price is from, with a hash of the rates; journal for hits")
-    created_at = _moment()
-    settled_at = _moment(nullable=True, description="null while it is open or unknown")
+    created_at = moment()
+    settled_at = moment(nullable=True, description="null while it is open or unknown")
 
 
 class TaskLog(dy.Schema):
@@ -101,7 +93,7 @@ class TaskLog(dy.Schema):
     run_id = dy.String(nullable=True)
     phase = dy.String(description="how far it came; DONE is the end")
     # Not `status`: of a table's row that says ok, rejected, pending or failed, and who stores it goes by that.
-    status = dy.String(regex=_one_of("SUCCESS", "FAILURE"), description="FAILURE: no row of it got an answer")
+    status = dy.String(regex=one_of("SUCCESS", "FAILURE"), description="FAILURE: no row of it got an answer")
     cost_usd = dy.Decimal(*MONEY, description="of the calls of this task")
     tokens = dy.Int64(description="in and out")
     credits = dy.Int64()
@@ -110,15 +102,15 @@ class TaskLog(dy.Schema):
     error = dy.String(nullable=True)
     payload_hash = dy.String(description="sha256 of the rows asked for")
     summary = dy.String(description="JSON: rows by_status and by_reason")
-    started_at = _moment()
-    finished_at = _moment(nullable=True)
+    started_at = moment()
+    finished_at = moment(nullable=True)
 
 
 class SpendCaps(dy.Schema):
     day = dy.Date(primary_key=True)
     scope = dy.String(primary_key=True)
     per = dy.String(
-        primary_key=True, regex=_one_of("D", "M", "R"), description="the window: D a UTC day, M a UTC month, R a run"
+        primary_key=True, regex=one_of("D", "M", "R"), description="the window: D a UTC day, M a UTC month, R a run"
     )
     cap_usd = dy.Decimal(*MONEY, nullable=True, description="null: no bound on money")
     cap_calls = dy.Int64(nullable=True, description="null: no bound on the number of calls")

@@ -109,3 +109,14 @@ def test_keywords_without_vectors_are_pending_and_so_is_everything_that_is_compa
     assert ready["status"].to_list() == ["ok"] * 2
     assert ranking.direction(ready).wait is None
     assert ready.filter(pl.col("provider") == "openai").height == 2
+
+
+def test_texts_of_a_batch_that_was_cut_off_are_not_bought_again_in_another_batch(at: Desk) -> None:
+    at.fake.misbehave("cut_before_headers")
+    cut = embedder(at).embed_or_wait(TEXTS[:4])
+    assert {wait.reason for wait in cut.waiting.values()} == {"unknown_outcome"}
+    mixed = embedder(at).embed_or_wait(["new one", TEXTS[2], "new two", TEXTS[9]])
+    assert list(mixed.waiting) == [1]
+    assert mixed.vectors[[0, 2, 3]].any(axis=1).all()
+    at.gateway.settings = replace(at.gateway.settings, allow_double_payment=True)
+    assert embedder(at).embed_or_wait(TEXTS[:4]).waiting == {}

@@ -195,8 +195,10 @@ class Gateway:
                 if isinstance(found, Answered):
                     return found
                 hit = self.lookup([(request, purpose)])[0]
-                if hit or isinstance(found, Refused):
-                    return hit or found
+                if hit:
+                    return hit
+                if isinstance(found, Refused):
+                    return found
                 waits.look()
                 if waits.waited > SWEEP_AFTER_S:
                     self.sweep()

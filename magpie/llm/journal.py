@@ -48,7 +48,8 @@ class Verdict:
     credits_version: str | None = None
 
 
-# Built once, as each call looks here first.
+# Built once, as every call comes by.
+_FORGET = llm_body.delete().where(llm_body.c.call_id == sa.bindparam("of_call"))
 _SERVABLE = (
     sa.select(llm_response)
     .where(
@@ -87,8 +88,11 @@ class Bodies(Protocol):
 
     def find(self, call_id: str) -> Exchange | None: ...
 
-    def drop(self, call_id: str) -> None:
-        """Forget it: it is settled."""
+    def forget(self, connection: sa.Connection, call_id: str) -> None:
+        """Let go of it in the transaction that settles it, if it is in that database."""
+
+    def drop(self, call_id: str, *, forgotten: bool = False) -> None:
+        """Let go of it: it is settled. `forgotten`: what is in the database is gone already."""
 
     def waiting(self) -> list[str]:
         """The calls whose bodies are kept."""
@@ -122,7 +126,10 @@ class BodyFiles:
             return None
         return exchange_of(json.loads(head), body)
 
-    def drop(self, call_id: str) -> None:
+    def forget(self, connection: sa.Connection, call_id: str) -> None:
+        """A file is in no transaction: it is dropped after it."""
+
+    def drop(self, call_id: str, *, forgotten: bool = False) -> None:
         try:
             self._path(call_id).unlink(missing_ok=True)
         except OSError as error:
@@ -157,8 +164,12 @@ class BodyRows:
         row = self._store.read(lambda c: c.execute(sa.select(llm_body).where(llm_body.c.call_id == call_id)).first())
         return exchange_of(row.head, row.body) if row else self._spool.find(call_id)
 
-    def drop(self, call_id: str) -> None:
-        self._store.append(llm_body.delete().where(llm_body.c.call_id == call_id))
+    def forget(self, connection: sa.Connection, call_id: str) -> None:
+        connection.execute(_FORGET, {"of_call": call_id})
+
+    def drop(self, call_id: str, *, forgotten: bool = False) -> None:
+        if not forgotten:
+            self._store.append(_FORGET, {"of_call": call_id})
         self._spool.drop(call_id)
 
     def waiting(self) -> list[str]:

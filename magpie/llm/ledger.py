@@ -34,15 +34,18 @@ _call, _window, _answer = llm_call.c, spend_window.c, llm_response.c
 # Statements are built once: building one takes longer than running it. Those of every call are built once for each
 # length of their lists, because a list of any length is put into the text anew each time.
 _keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_claimed = sa.join(llm_inflight, llm_call, _call.id == llm_inflight.c.call_id)
 _TAKEN = (
     sa.select(llm_inflight.c.request_key)
-    .where(llm_inflight.c.request_key.in_(_keys))
+    .select_from(_claimed)
+    .where(llm_inflight.c.request_key.in_(_keys), _call.state.in_(("reserved", "sent")))
     .union_all(sa.select(_answer.request_key).where(_answer.request_key.in_(_keys), _answer.state.in_(SERVABLE)))
 )
-# Cut off after it was sent and possibly paid: in the way of the same request, unless it cost nothing.
-_cut = _call.state.in_(("unknown", "lost")) & (_call.est_nano > 0)
-_UNRECONCILED = sa.select(_call.state, _call.id).where(_call.request_key == sa.bindparam("key"), _cut).limit(1)
-_CUT = sa.select(_call.request_key).where(_call.request_key.in_(_keys), _cut)
+# A call that was cut off keeps its claims, each text of a batch included: all of them may have been paid.
+_cut = llm_inflight.c.request_key.in_(_keys) & _call.state.in_(("unknown", "lost"))
+_UNRECONCILED = sa.select(_call.state, _call.id).select_from(_claimed).where(_cut).limit(1)
+_CUT = sa.select(llm_inflight.c.request_key).select_from(_claimed).where(_cut)
+_UNCLAIM = llm_inflight.delete().where(llm_inflight.c.request_key.in_(_keys))
 _ONE = sa.select(_call.state, _call.est_nano, _call.scopes, _call.row_ref, _call.endpoint).where(
     _call.id == sa.bindparam("call_id")
 )
@@ -151,13 +154,13 @@ def reserve(connection: sa.Connection, booking: Booking, limits: Limits, now: da
     scopes = purpose.all_scopes(booking.provider, booking.model, free_tier=booking.free_tier)
     stops = [*scopes, f"function:{purpose.function}"]
     there = _in_the_way(connection, booking, stops, now)
-    if "taken" in there:
+    if not there.isdisjoint(("reserved", "sent", "answered")):
         return Taken(_taken(connection, booking.claims))
     held = _windows(scopes, limits, now, purpose.run_id)
     used = _used(connection, held)
     refused = (
         ("cooling" in there and pacing.cooling(connection, scopes, now))
-        or ("cut" in there and _unreconciled(connection, booking, now))
+        or (not there.isdisjoint(("unknown", "lost")) and _unreconciled(connection, booking, now))
         or _over_limit(booking, scopes, limits, used, now)
         # Last, because it makes this call the probe.
         or ("stopped" in there and breaker.blocked(connection, stops, now, booking.call_id))
@@ -168,6 +171,8 @@ def reserve(connection: sa.Connection, booking: Booking, limits: Limits, now: da
     _book(connection, held, reserved=booking.est_nano, calls=1)
     gaps = {scope: limits.gaps_s[scope] for scope in scopes if scope in limits.gaps_s}
     send_at = pacing.next_slot(connection, gaps, now)
+    if booking.allow_double_payment:
+        connection.execute(_UNCLAIM, {"keys": list(booking.claims)})
     connection.execute(
         _CLAIM,
         [{"request_key": key, "call_id": booking.call_id, "item": n} for n, key in enumerate(booking.claims)],
@@ -227,7 +232,7 @@ def leave_unknown(connection: sa.Connection, call_id: str, now: datetime, error:
     if not _move(connection, call_id, ("sent",), values):
         return False
     _book(connection, _held_by(row), reserved=-row.est_nano, spent=row.est_nano)
-    _release(connection, call_id)
+    _release_free(connection, call_id, row)
     return True
 
 
@@ -239,7 +244,7 @@ def lose(connection: sa.Connection, call_id: str, now: datetime) -> bool:
         return False
     if row.state == "sent":
         _book(connection, _held_by(row), reserved=-row.est_nano, spent=row.est_nano)
-    _release(connection, call_id)
+    _release_free(connection, call_id, row)
     return True
 
 
@@ -307,8 +312,11 @@ def raise_calls(connection: sa.Connection, scope: str, now: datetime, used: int)
 
 
 def _in_the_way(connection: sa.Connection, booking: Booking, scopes: Sequence[str], now: datetime) -> frozenset[str]:
-    """What there is to look at before a call is let through, in one query; most of the time it is nothing."""
-    values = {"key": booking.request_key, "now": now, **_named("claim", booking.claims), **_named("scope", scopes)}
+    """What there is to look at before a call is let through, in one query; most of the time it is nothing.
+
+    Of calls that claim the same, their states; `answered`, `cooling`, `stopped`.
+    """
+    values = {"now": now, **_named("claim", booking.claims), **_named("scope", scopes)}
     return frozenset(connection.execute(_guard(len(booking.claims), len(scopes)), values).scalars())
 
 
@@ -319,10 +327,9 @@ def _guard(claims: int, scopes: int) -> sa.CompoundSelect[Any]:
 
     resting, open_ = cooldown.c, breaker_table.c
     return sa.union_all(
-        found("taken", _any_of(llm_inflight.c.request_key, "claim", claims)),
-        found("taken", _any_of(_answer.request_key, "claim", claims), _answer.state.in_(SERVABLE)),
+        sa.select(_call.state).select_from(_claimed).where(_any_of(llm_inflight.c.request_key, "claim", claims)),
+        found("answered", _any_of(_answer.request_key, "claim", claims), _answer.state.in_(SERVABLE)),
         found("cooling", _any_of(resting.scope, "scope", scopes), resting.until > sa.bindparam("now")),
-        found("cut", _call.request_key == sa.bindparam("key"), _cut),
         found("stopped", _any_of(open_.scope, "scope", scopes)),
     )
 
@@ -344,7 +351,7 @@ def _unreconciled(connection: sa.Connection, booking: Booking, now: datetime) ->
     """An identical call that may have been paid is in the way of a second one; one that cost nothing is not."""
     if booking.allow_double_payment:
         return None
-    row = connection.execute(_UNRECONCILED, {"key": booking.request_key}).first()
+    row = connection.execute(_UNRECONCILED, {"keys": list(booking.claims)}).first()
     if row is None:
         return None
     detail = f"call {row.id} was cut off after it was sent and may have been paid"
@@ -446,6 +453,12 @@ def _move_statement(columns: frozenset[str]) -> sa.Update:
         _call.id == sa.bindparam("of_call"), _call.state.in_(sa.bindparam("from_states", expanding=True))
     )
     return chosen.values({name: sa.bindparam(name) for name in sorted(columns)})
+
+
+def _release_free(connection: sa.Connection, call_id: str, row: sa.Row[Any]) -> None:
+    """Let others ask what a cut call asked, if it can have cost nothing."""
+    if row.est_nano == 0:
+        _release(connection, call_id)
 
 
 def _release(connection: sa.Connection, call_id: str) -> None:

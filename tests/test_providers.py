@@ -180,6 +180,13 @@ def test_anthropic_never_gets_a_temperature_which_its_sdk_does_not_even_know() -
     assert at("anthropic").request(TEXT, model("anthropic")).dropped_params == ()
 
 
+def test_a_model_that_thinks_is_asked_to_think_little_because_its_thoughts_use_up_the_answer() -> None:
+    thinking, plain = model("openai", temperature=False), model("openai", temperature=True)
+    assert at("openai").request(TEXT, thinking).body["reasoning_effort"] == "low"
+    assert "reasoning_effort" not in at("openai").request(TEXT, plain).body
+    assert "reasoning_effort" not in at("openrouter").request(TEXT, model("openrouter", temperature=False)).body
+
+
 @EVERY_API
 def test_an_image_is_sent_as_bytes_and_kept_as_its_hash(
     name: str, fake: FakeProvider, providers: dict[str, SdkProvider]

@@ -31,6 +31,9 @@ FINISH: dict[str, FinishReason] = {
     "refusal": "refused",
 }
 
+# What is asked here is short and told in full; every thinking model knows this word.
+REASONING_EFFORT = "low"
+
 
 class OpenAIApi(SdkProvider):
     """A server that speaks OpenAI's API.
@@ -99,6 +102,9 @@ class OpenAIApi(SdkProvider):
                 body["temperature"] = ask.temperature
             else:
                 dropped.append("temperature")
+        if self.name == "openai" and not model.temperature:
+            # A model that takes no temperature thinks first, and its thoughts count against the answer's bound.
+            body["reasoning_effort"] = REASONING_EFFORT
         if ask.json_schema is not None:
             if model.json:
                 body["response_format"] = _response_format(ask)

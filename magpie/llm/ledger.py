@@ -326,9 +326,10 @@ def _guard(claims: int, scopes: int) -> sa.CompoundSelect[Any]:
         return sa.select(sa.literal_column(f"'{what}'")).where(sa.exists().where(*where))
 
     resting, open_ = cooldown.c, breaker_table.c
+    servable = _answer.state.in_([sa.literal(state) for state in SERVABLE])
     return sa.union_all(
         sa.select(_call.state).select_from(_claimed).where(_any_of(llm_inflight.c.request_key, "claim", claims)),
-        found("answered", _any_of(_answer.request_key, "claim", claims), _answer.state.in_(SERVABLE)),
+        found("answered", _any_of(_answer.request_key, "claim", claims), servable),
         found("cooling", _any_of(resting.scope, "scope", scopes), resting.until > sa.bindparam("now")),
         found("stopped", _any_of(open_.scope, "scope", scopes)),
     )
@@ -443,15 +444,13 @@ def _held_by(row: sa.Row[Any]) -> Held:
 
 
 def _move(connection: sa.Connection, call_id: str, states: tuple[str, ...], values: dict[str, Any]) -> bool:
-    statement = _move_statement(frozenset(values))
-    return connection.execute(statement, {"of_call": call_id, "from_states": states, **values}).rowcount == 1
+    statement = _move_statement(frozenset(values), len(states))
+    return connection.execute(statement, {"of_call": call_id, **_named("from", states), **values}).rowcount == 1
 
 
 @cache
-def _move_statement(columns: frozenset[str]) -> sa.Update:
-    chosen = llm_call.update().where(
-        _call.id == sa.bindparam("of_call"), _call.state.in_(sa.bindparam("from_states", expanding=True))
-    )
+def _move_statement(columns: frozenset[str], states: int) -> sa.Update:
+    chosen = llm_call.update().where(_call.id == sa.bindparam("of_call"), _any_of(_call.state, "from", states))
     return chosen.values({name: sa.bindparam(name) for name in sorted(columns)})
 
 

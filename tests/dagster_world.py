@@ -23,8 +23,9 @@ from definitions import build_definitions
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads import tables as t
+from magpie.leads.settings import Reddit
 from magpie.running import Progress, RunOutcome, RunRequest
-from magpie.settings import Reddit, Settings, load_settings
+from magpie.settings import Settings, load_settings
 from magpie.tables import Table
 from resources.runner import DagsterRunner
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING

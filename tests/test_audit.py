@@ -18,7 +18,8 @@ from magpie.llm.reply import Usage
 from magpie.llm.schema import llm_call, spend_window
 from magpie.llm.store import Store
 from magpie.llm.tables import SPEND_CAPS
-from magpie.settings import LLM, FunctionChoice, Settings
+from magpie.settings import LLM, Settings
+from magpie.strict import FunctionChoice
 from tests.ledger_world import NOON, Books, capped
 
 TODAY = NOON.date()

@@ -12,8 +12,8 @@ import polars as pl
 
 from magpie.leads.campaign_posts import LOOKBACK_DAYS
 from magpie.leads.extract_lead import CheckedLead, tier
+from magpie.leads.settings import Campaign
 from magpie.leads.tables import LEAD_EXTRACTIONS, LEADS
-from magpie.settings import Campaign
 
 # Enough for what a post asks; the few longer ones repeat themselves, and every token is paid for.
 TEXT_CHARS = 6000

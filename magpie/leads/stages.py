@@ -21,9 +21,11 @@ from magpie.leads.calibration import GateSettings
 from magpie.leads.corpus import window_start
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.keywords import CompiledKeyword, compile_keyword
+from magpie.leads.settings import Campaign
 from magpie.llm.engine import Engine, Scope, Summary
 from magpie.llm.progress import Report
-from magpie.settings import DEFAULT_CHOICE, Campaign, Settings
+from magpie.settings import Settings
+from magpie.strict import DEFAULT_CHOICE
 from magpie.tables import Partitions
 
 # As scopes of the ledger and shares of quotas name it.

@@ -19,10 +19,11 @@ from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
 from magpie.leads.settings import Campaign, Leads, Reddit
 from magpie.strict import FunctionChoice, Strict, Usd
+from magpie.videos.settings import Channel, Videos
 
 CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
-SCOPE_KINDS = ("product:", "campaign:", "provider:", "model:", "asset:", "tier:")
+SCOPE_KINDS = ("product:", "campaign:", "channel:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
 
 
@@ -31,6 +32,7 @@ class Caps(Strict):
 
     global_daily_cap_usd: Usd = Decimal("15.00")
     leads_daily_cap_usd: Usd = Decimal("5.00")
+    videos_daily_cap_usd: Usd = Decimal("5.00")
     # Per UTC day, UTC month and run, by scope of the ledger: `provider:openai`, `asset:lead_extractions`, `all`.
     daily_usd: dict[str, Usd] = {}
     monthly_usd: dict[str, Usd] = {}
@@ -82,6 +84,8 @@ class Settings(Strict):
     caps: Caps = Caps()
     llm: LLM = LLM()
     campaigns: tuple[Campaign, ...] = ()
+    videos: Videos = Videos()
+    channels: tuple[Channel, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
     config_file: Path = Path(CONFIG_FILE)
@@ -95,6 +99,15 @@ class Settings(Strict):
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"campaign id {twice[0]} is used twice")
+        return value
+
+    @field_validator("channels")
+    @classmethod
+    def _channels_once(cls, value: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        ids = [channel.channel_id for channel in value]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"channel {twice[0]} is listed twice")
         return value
 
     @model_validator(mode="after")
@@ -116,6 +129,18 @@ class Settings(Strict):
                 return campaign
         known = ", ".join(campaign.id for campaign in self.campaigns) or "none"
         raise UserError(f"no campaign {campaign_id!r} in {CONFIG_FILE}; campaigns there: {known}")
+
+    def channel(self, channel_id: str) -> Channel:
+        """Return one channel.
+
+        Raises:
+            UserError: there is none of that id.
+        """
+        for channel in self.channels:
+            if channel.channel_id == channel_id:
+                return channel
+        known = ", ".join(channel.channel_id for channel in self.channels) or "none"
+        raise UserError(f"no channel {channel_id!r} in {CONFIG_FILE}; channels there: {known}")
 
     def active_campaigns(self) -> Iterator[Campaign]:
         return (campaign for campaign in self.campaigns if campaign.status == "active")
@@ -146,6 +171,16 @@ class Settings(Strict):
     @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
+
+    @property
+    def videos_start_day(self) -> date:
+        """First partition of videos and of what is made from them."""
+        return self.videos.start_day or self.start_day
+
+    @property
+    def live_videos(self) -> Path:
+        """Where files fetched from YouTube are kept, by channel."""
+        return self.home / "raw" / "youtube" / "live"
 
     @property
     def landing(self) -> Path:

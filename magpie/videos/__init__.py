@@ -1,0 +1,1 @@
+"""Videos: captions of finance channels, read for outlook and stock mentions, verified, and held against prices."""

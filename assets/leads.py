@@ -229,7 +229,7 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         rows = per_campaign(
             context,
             t.LEAD_EXTRACTIONS,
-            lambda rules, days: account.add(reader.lead_extractions(rules, days, matched, ranked)),
+            lambda rules, days: account.add(*reader.lead_extractions(rules, days, matched, ranked)),
         )
         context.add_output_metadata(account.metadata(llm.engine))
         return rows

@@ -39,10 +39,9 @@ class Account:
         self._summaries: list[Summary] = []
         self._rows: list[pl.DataFrame] = []
 
-    def add(self, made: tuple[pl.DataFrame, Summary]) -> pl.DataFrame:
-        """Take the summary, pass the rows on."""
-        rows, summary = made
-        self._summaries.append(summary)
+    def add(self, rows: pl.DataFrame, *summaries: Summary) -> pl.DataFrame:
+        """Take the summaries of the tasks behind some rows, pass the rows on."""
+        self._summaries += summaries
         self._rows.append(rows.select(MAKERS))
         return rows
 

@@ -1,6 +1,7 @@
 """How the tables are partitioned, and how Dagster's keys become sets of a table's partitions.
 
-Belongs here: partition definitions and mappings that products share. Does not belong here: which asset uses which.
+Belongs here: partition definitions, mappings and ranges that products share. Does not belong here: which asset uses
+which.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +12,18 @@ import dagster as dg
 from magpie.tables import Partitions, Table
 
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
+CHANNELS = dg.DynamicPartitionsDefinition(name="channel")
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 def days_from(start: date) -> dg.DailyPartitionsDefinition:
     """Days in UTC from `start` to yesterday."""
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC")
+
+
+def days_through_today(start: date) -> dg.DailyPartitionsDefinition:
+    """Days in UTC from `start` to today: for what is looked at while the day lasts."""
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
 
 
 def last_partition(now: datetime) -> date:
@@ -34,6 +42,11 @@ def campaign_days_from(start: date) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition({"campaign": CAMPAIGNS, "day": days_from(start)})
 
 
+def channel_days_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Every channel on every day, today included: a video is read on the day it comes out."""
+    return dg.MultiPartitionsDefinition({"channel": CHANNELS, "day": days_through_today(start)})
+
+
 SAME_DAY = dg.MultiToSingleDimensionPartitionMapping("day")
 SAME_CAMPAIGN = dg.MultiToSingleDimensionPartitionMapping("campaign")
 
@@ -41,6 +54,30 @@ SAME_CAMPAIGN = dg.MultiToSingleDimensionPartitionMapping("campaign")
 def trailing_days(window: int) -> dg.TimeWindowPartitionMapping:
     """The day and the `window - 1` days before it, as far as there are any."""
     return dg.TimeWindowPartitionMapping(start_offset=1 - window, allow_nonexistent_upstream_partitions=True)
+
+
+def day_range(first: date, last: date) -> dict[str, str]:
+    """Tags of a run over a range of days."""
+    return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
+
+
+def lead_range(lead: str, first: date, last: date) -> dict[str, str]:
+    """Tags of a run over a range of days of one campaign or channel."""
+    return {RANGE_START: f"{lead}|{first}", RANGE_END: f"{lead}|{last}"}
+
+
+def sync(
+    instance: dg.DagsterInstance, dimension: dg.DynamicPartitionsDefinition, wanted: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """Make dynamic partitions equal to what the settings name; return those added and removed."""
+    name, now = str(dimension.name), set(wanted)
+    there = set(instance.get_dynamic_partitions(name))
+    added, removed = sorted(now - there), sorted(there - now)
+    if added:
+        instance.add_dynamic_partitions(name, added)
+    for key in removed:
+        instance.delete_dynamic_partition(name, key)
+    return added, removed
 
 
 def partitions_of(table: Table, keys: Iterable[str]) -> Partitions:

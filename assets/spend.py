@@ -40,14 +40,9 @@ BY_RESULT = "tasks_by_status"
 table_asset = partial(any_table_asset, group="spend")
 
 
-def ledger_days(start: date) -> dg.DailyPartitionsDefinition:
-    """Days in UTC from `start` to today."""
-    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=1)
-
-
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Return the assets of spending under these settings."""
-    days, limits = ledger_days(settings.start_day), limits_of(settings)
+    days, limits = parts.days_through_today(settings.start_day), limits_of(settings)
 
     @table_asset(t.SPEND_CAPS, days)
     def spend_caps(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> pl.DataFrame:

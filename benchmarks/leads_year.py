@@ -580,12 +580,13 @@ def orchestrate(folder: Path, days: int) -> dict[str, Any]:
     # Only here: the stages are measured in processes that hold no orchestrator.
     import dagster as dg
 
+    from assets.partitions import day_range, lead_range
     from definitions import build_definitions
     from magpie.leads.archives import landing_of
     from magpie.leads.posts import reddit_posts
     from magpie.settings import load_settings
     from schedules.leads import CAMPAIGN_DAYS, REDDIT_DAYS
-    from sensors.discovery import campaign_range, day_range, sync_campaigns
+    from sensors.discovery import sync_campaigns
 
     span = [SAMPLE_ENDS - timedelta(days=n) for n in reversed(range(days))]
     # Whatever the environment says: never into somebody's own lake.
@@ -604,7 +605,7 @@ def orchestrate(folder: Path, days: int) -> dict[str, Any]:
         run("campaign_words", partition_key=campaign)
         started, started_cpu = time.perf_counter(), time.process_time()
         run("reddit_days", tags=day_range(span[0], span[-1]))
-        run("campaign_days", tags=campaign_range(campaign, span[0], span[-1]))
+        run("campaign_days", tags=lead_range(campaign, span[0], span[-1]))
         whole, whole_cpu = time.perf_counter() - started, time.process_time() - started_cpu
     watch, landing = Stopwatch(Lake(str(folder / "plain"))), landing_of(settings)
     started, started_cpu = time.perf_counter(), time.process_time()

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from assets.partitions import last_partition, span_of
+from assets.partitions import day_range, last_partition, lead_range, span_of
 from dbt_project.prepare import prepare
 from definitions import build_definitions
 from magpie.control import Control
@@ -34,7 +34,7 @@ from magpie.settings import Settings
 from resources.llm import Llm
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from schedules.spend import SPEND
-from sensors.discovery import campaign_range, day_range, sync_campaigns
+from sensors.discovery import sync_campaigns
 
 PRODUCTS = ("leads", "spend", "marts")
 INSTANCE_FILE = "dagster.yaml"
@@ -125,7 +125,7 @@ class DagsterRunner:
         failures = _execute(defs, "reddit_days", instance, tags=day_range(first, last))
         for campaign in campaigns if not failures else ():
             failures += _execute(defs, "campaign_words", instance, partition_key=campaign)
-            span = campaign_range(campaign, first, last)
+            span = lead_range(campaign, first, last)
             made = _execute(defs, "campaign_days", instance, tags=span)
             failures += made or _execute(defs, "campaign_answers", instance, tags=span)
         return first, last, failures

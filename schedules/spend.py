@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.partitions import day_range
 from magpie.settings import Settings
-from sensors.discovery import day_range
 
 SPEND = ("spend_caps", "llm_calls", "task_log", "lead_feedback")
 # Calls of the last minute of a day are settled by then, and the marts at 04:00 want what this writes.

@@ -12,8 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS, last_partition, span_of
+from assets.partitions import CAMPAIGNS, RANGE_END, RANGE_START, day_range, last_partition, lead_range, span_of, sync
 from magpie.control import Control
+from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.leads import changes
 from magpie.leads import tables as t
@@ -22,7 +23,6 @@ from magpie.leads.stages import CampaignRules
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # A tick stays short and the queue fair: what is left waits for the next one.
 RANGES_PER_TICK = 10
 
@@ -37,26 +37,9 @@ def build_sensors(settings: Settings, jobs: dict[str, Any]) -> list[dg.SensorDef
     ]
 
 
-def day_range(first: date, last: date) -> dict[str, str]:
-    """Tags of a run over a range of days."""
-    return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
-
-
-def campaign_range(campaign: str, first: date, last: date) -> dict[str, str]:
-    """Tags of a run over a range of one campaign's days."""
-    return {RANGE_START: f"{campaign}|{first}", RANGE_END: f"{campaign}|{last}"}
-
-
 def sync_campaigns(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[str], list[str]]:
     """Make the dynamic partitions equal to the campaigns in the settings; return those added and removed."""
-    name = str(CAMPAIGNS.name)
-    there, wanted = set(instance.get_dynamic_partitions(name)), {campaign.id for campaign in settings.campaigns}
-    added, removed = sorted(wanted - there), sorted(there - wanted)
-    if added:
-        instance.add_dynamic_partitions(name, added)
-    for campaign in removed:
-        instance.delete_dynamic_partition(name, campaign)
-    return added, removed
+    return sync(instance, CAMPAIGNS, (campaign.id for campaign in settings.campaigns))
 
 
 def _campaign_sync(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
@@ -104,7 +87,7 @@ def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
         last_day = last_partition(datetime.now(UTC))
         span = span_of(landing.days(), settings.start_day, last_day)
         days = changes.reach(seen.waiting, *span, window) if span else []
-        asked, left = changes.ranges(days)[:RANGES_PER_TICK], changes.ranges(days)[RANGES_PER_TICK:]
+        asked, left = ranges(days)[:RANGES_PER_TICK], ranges(days)[RANGES_PER_TICK:]
         next_day = left[0][0] if left else last_day + timedelta(days=1)
         rest = changes.Seen(seen.files, seen.deletions, tuple(day for day in seen.waiting if day >= next_day))
         if not asked:
@@ -146,7 +129,7 @@ def _campaigns_after_days(settings: Settings, jobs: dict[str, Any]) -> dg.Sensor
         for first_day, last_day in spans:
             for campaign in campaigns:
                 key = f"{context.dagster_run.run_id}-{campaign}"
-                yield dg.RunRequest(run_key=key, tags=campaign_range(campaign, first_day, last_day))
+                yield dg.RunRequest(run_key=key, tags=lead_range(campaign, first_day, last_day))
 
     return campaigns_after_days
 

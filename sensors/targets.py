@@ -21,14 +21,14 @@ class Target:
         job: by name; assets: those of it that depend on the table's rows.
         partition_key: from the partition as the control database names it to Dagster's key.
         scopes: of the ledger that bound what it may cost.
-        function: whose breaker holds it back.
+        function: whose breaker holds it back; None: no model is asked, nothing is spent.
     """
 
     job: str
     assets: tuple[str, ...]
     partition_key: Callable[[str], str]
     scopes: Callable[[str], tuple[str, ...]]
-    function: str
+    function: str | None
 
 
 def _campaign_day(partition: str) -> str:

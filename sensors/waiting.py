@@ -96,9 +96,10 @@ class _Waiting:
         per_row = {
             name: store.read(partial(history.likely_cost, function=target.function))
             for name, target in self.targets.items()
+            if target.function is not None
         }
         found = {}
-        for item in pending:
+        for item in (item for item in pending if item.table in per_row):
             scopes = (ALL, *self.targets[item.table].scopes(item.partition))
             rooms = [
                 (uses[scope].left_nano, scope)
@@ -166,7 +167,12 @@ def _backlog(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
 
 
 def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.SensorDefinition:
-    functions = {asset: target.function for table, target in targets.items() for asset in (table, *target.assets[:1])}
+    functions = {
+        asset: target.function
+        for table, target in targets.items()
+        if target.function is not None
+        for asset in (table, *target.assets[:1])
+    }
 
     @dg.run_failure_sensor(name="circuit_breaker", monitored_jobs=jobs, minimum_interval_seconds=60)
     def circuit_breaker(

@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
+from assets.partitions import lead_range
 from definitions import build_definitions
 from magpie.control import Control
 from magpie.lake import Lake
@@ -29,7 +30,7 @@ from magpie.settings import Settings, load_settings
 from magpie.tables import Table
 from resources.runner import DagsterRunner
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
-from sensors.discovery import campaign_range, sync_campaigns
+from sensors.discovery import sync_campaigns
 
 REPO = Path(__file__).parent.parent
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
@@ -75,10 +76,10 @@ class World:
         return found.execute_in_process(instance=self.instance, raise_on_error=check, **more)
 
     def run_campaign(self, campaign: str, first: date, last: date) -> dg.ExecuteInProcessResult:
-        return self.run("campaign_days", tags=campaign_range(campaign, first, last))
+        return self.run("campaign_days", tags=lead_range(campaign, first, last))
 
     def read_campaign(self, campaign: str, first: date, last: date, check: bool = True) -> dg.ExecuteInProcessResult:
-        return self.run("campaign_answers", check, tags=campaign_range(campaign, first, last))
+        return self.run("campaign_answers", check, tags=lead_range(campaign, first, last))
 
 
 @contextmanager

@@ -27,13 +27,13 @@ from dagster_world import (
     world,
 )
 
+from assets.partitions import RANGE_END, RANGE_START, day_range
 from magpie.errors import UserError
 from magpie.leads import tables as t
 from magpie.settings import Settings
 from magpie.tables import Partitions
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, REDDIT_DAYS
 from schedules.spend import SPEND
-from sensors.discovery import RANGE_END, RANGE_START, day_range
 
 __all__ = ["filled", "made"]
 

@@ -18,10 +18,11 @@ from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster_world import BOTH, REPO, Made, World, days_between, made, rows, sample_settings, versions
 
+from assets.partitions import RANGE_END, RANGE_START
 from definitions import build_definitions
 from magpie.leads import tables as t
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS
-from sensors.discovery import RANGE_END, RANGE_START, sync_campaigns
+from sensors.discovery import sync_campaigns
 
 __all__ = ["made"]
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from leads_world import DAY, NOON, a_post, a_world
 
-from magpie.leads.changes import Seen, after, ranges, reach, stale_files
+from magpie.days import ranges
+from magpie.leads.changes import Seen, after, reach, stale_files
 from magpie.sources.reddit_landing import Landing
 
 NOTHING = pl.DataFrame(schema={"fullname": pl.String, "kind": pl.String})

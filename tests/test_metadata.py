@@ -11,10 +11,10 @@ from dagster_world import FIRST, Made, archive, made, settings_over, submission,
 
 from assets import leads_metadata as shown
 from assets import metadata as md
+from assets.partitions import day_range, lead_range
 from definitions import build_definitions
 from magpie.catalog import TABLES
 from magpie.leads import tables as t
-from sensors.discovery import campaign_range, day_range
 
 __all__ = ["made"]
 
@@ -71,7 +71,7 @@ def test_a_hostile_post_is_harmless_in_everything_its_runs_show(tmp_path: Path) 
         events = list(fresh.run("reddit_landing").all_events)
         events += fresh.run("reddit_days", tags=day_range(FIRST, FIRST)).all_events
         fresh.run("campaign_words", partition_key="agency-crm")
-        events += fresh.run("campaign_days", tags=campaign_range("agency-crm", FIRST, FIRST)).all_events
+        events += fresh.run("campaign_days", tags=lead_range("agency-crm", FIRST, FIRST)).all_events
     texts = markdown(events)
     assert any("dump \\|" in text for text in texts)
     for text in texts:

@@ -27,12 +27,13 @@ from dagster_world import (
     world,
 )
 
+from assets.partitions import RANGE_END, RANGE_START, day_range, lead_range
 from magpie.lake import Lake
 from magpie.leads import tables as t
 from magpie.settings import Settings
 from resources.runner import failure_lines
 from schedules.leads import OP_JOBS, build_schedules, crawl_reddit, sweep_deletions
-from sensors.discovery import RANGE_END, RANGE_START, RANGES_PER_TICK, campaign_range, day_range
+from sensors.discovery import RANGES_PER_TICK
 
 __all__ = ["made"]
 
@@ -286,10 +287,10 @@ def test_finished_days_ask_for_the_same_days_of_every_active_campaign(watcher: W
     single = watcher.world.run("reddit_days", partition_key=str(FIRST))
     asked = watcher.after(ranged)
     assert [request.tags for request in asked] == [
-        campaign_range(campaign, FIRST, FIRST + timedelta(days=3)) for campaign in BOTH
+        lead_range(campaign, FIRST, FIRST + timedelta(days=3)) for campaign in BOTH
     ]
     assert [request.tags for request in watcher.after(single)] == [
-        campaign_range(campaign, FIRST, FIRST) for campaign in BOTH
+        lead_range(campaign, FIRST, FIRST) for campaign in BOTH
     ]
     assert len({request.run_key for request in [*asked, *watcher.after(single)]}) == 4
 
@@ -300,7 +301,7 @@ def test_new_keywords_ask_for_all_days_of_their_campaign_and_for_none_before_the
     watcher.world.run("reddit_landing")
     watcher.world.run("reddit_days", tags=day_range(FIRST, FIRST + timedelta(days=3)))
     (asked,) = watcher.after(words)
-    assert asked.tags == campaign_range("folding-bike", FIRST, FIRST + timedelta(days=3))
+    assert asked.tags == lead_range("folding-bike", FIRST, FIRST + timedelta(days=3))
 
 
 def test_following_the_sensors_makes_the_same_tables_as_a_plain_run(made: Made, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets import plots
+from assets.partitions import day_range
 from assets.spend import BURN_DOWN, BY_FUNCTION, BY_STATE
 from magpie.leads import feedback
 from magpie.leads.tables import LEAD_FEEDBACK
@@ -26,7 +27,6 @@ from magpie.llm.store import Store
 from magpie.llm.tables import LLM_CALLS, SPEND_CAPS, TASK_LOG
 from magpie.settings import Caps
 from schedules.spend import build_job, build_schedule
-from sensors.discovery import day_range
 from tests.ledger_world import Books, FakeClock
 
 DOLLAR = 1_000_000_000

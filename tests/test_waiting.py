@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.partitions.context import partition_loading_context
 
+from assets.partitions import day_range, lead_range
 from definitions import build_definitions
 from magpie.control import Control, Pending
 from magpie.lake import Lake
@@ -29,7 +30,7 @@ from magpie.llm.store import Store
 from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
 from resources.llm import Llm
-from sensors.discovery import campaign_range, day_range, sync_campaigns
+from sensors.discovery import sync_campaigns
 from tests.dagster_world import archive, settings_over, submission
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
@@ -192,12 +193,12 @@ def office(tmp_path: Path, fake: FakeProvider) -> Iterator[Office]:
         made.run("reddit_landing")
         made.run("reddit_days", tags=day_range(DAYS[0], DAYS[-1]))
         made.run("campaign_words", partition_key=CAMPAIGN)
-        made.run("campaign_days", tags=campaign_range(CAMPAIGN, DAYS[0], DAYS[-1]))
+        made.run("campaign_days", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[-1]))
         yield made
 
 
 def answers(office: Office) -> dg.ExecuteInProcessResult:
-    return office.run("campaign_answers", tags=campaign_range(CAMPAIGN, DAYS[0], DAYS[-1]))
+    return office.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[-1]))
 
 
 def reopened(office: Office, usd: Decimal) -> Office:
@@ -209,7 +210,7 @@ def reopened(office: Office, usd: Decimal) -> Office:
 def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after_midnight_for_nothing_twice(
     office: Office,
 ) -> None:
-    probe = office.run("campaign_answers", tags=campaign_range(CAMPAIGN, DAYS[0], DAYS[0]))
+    probe = office.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
     assert probe.success
     assert office.statuses() == {"ok": 3}
     cap = to_usd(int(office.est() * 7.5))
@@ -353,7 +354,7 @@ def test_failed_runs_of_a_job_count_against_its_function(office: Office, monkeyp
     repository = office.defs.get_repository_def()
     for _ in range(3):
         result = office.defs.resolve_job_def("campaign_answers").execute_in_process(
-            instance=office.instance, raise_on_error=False, tags=campaign_range(CAMPAIGN, DAYS[0], DAYS[0])
+            instance=office.instance, raise_on_error=False, tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0])
         )
         (failure,) = [e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
         context = dg.build_run_status_sensor_context(

@@ -4,7 +4,7 @@ Belongs here: comparing what is there with what was seen before. Does not belong
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -57,14 +57,3 @@ def reach(days: Sequence[date], first: date, last: date, window_days: int) -> li
     """Return `days` and those whose trailing window holds one of them, between `first` and `last`."""
     touched = {day + timedelta(days=n) for day in days for n in range(window_days)}
     return sorted(day for day in touched if first <= day <= last)
-
-
-def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Return contiguous ranges, oldest first."""
-    found: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if found and found[-1][1] + timedelta(days=1) == day:
-            found[-1] = (found[-1][0], day)
-        else:
-            found.append((day, day))
-    return found

@@ -5,7 +5,6 @@ Belongs here: that one finding, which looks into the books. Does not belong here
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,14 +14,10 @@ from magpie.leads import tables as t
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT
 from magpie.llm import history
-from magpie.llm.money import to_usd
 from magpie.llm.purpose import Purpose
 from magpie.llm.store import Store
 from magpie.quality import Finding
 from magpie.tables import Partitions
-
-# One statement asks for this many rows: well below SQLite's bound on parameters.
-ROWS_PER_QUERY = 500
 
 
 def costs_are_booked(lake: Lake, partitions: Partitions, store: Store) -> Finding:
@@ -32,14 +27,7 @@ def costs_are_booked(lake: Lake, partitions: Partitions, store: Store) -> Findin
         pl.format("{}|{}", "campaign_id", "day").alias("partition")
     )
     told = rows.select("campaign_id", "day", "fullname", "partition", "input_hash", "cost_usd").collect()
-    booked: dict[history.Key, history.Past] = {}
-    for part in told.iter_slices(ROWS_PER_QUERY):
-        asked = [_purpose(row) for row in part.iter_rows(named=True)]
-        booked |= store.read(partial(history.past, purposes=asked))
-    costs = [
-        to_usd(booked.get(history.key_of(_purpose(row)), history.NOTHING).cost_nano)
-        for row in told.iter_rows(named=True)
-    ]
+    costs = history.booked(store, [_purpose(row) for row in told.iter_rows(named=True)])
     wrong = told.with_columns(pl.Series("booked_usd", costs, dtype=told.schema["cost_usd"])).filter(
         pl.col("cost_usd") != pl.col("booked_usd")
     )

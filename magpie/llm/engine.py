@@ -60,6 +60,7 @@ RESULT_SCHEMA = pl.Schema(
         *((name, pl.String()) for name in _FACTS),
         ("cost_usd", pl.Decimal(18, 9)),
         *((name, pl.Int64()) for name in _COUNTS),
+        ("settled_at", pl.Datetime("us", "UTC")),
         ("detail", pl.String()),
     ]
 )
@@ -482,6 +483,7 @@ def _row(item: Prepared, outcome: Outcome, bill: history.Past, now: datetime) ->
         "tokens_out": bill.tokens_out,
         "attempts": bill.invalid,
         "credits": bill.credits,
+        "settled_at": bill.settled_at,
         "detail": refused.detail if refused else None,
     }
 

@@ -4,19 +4,23 @@ Belongs here: reading a row's past from the ledger, writing a task's end. Does n
 means (`engine.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from magpie.llm.money import to_usd
 from magpie.llm.progress import TaskState
 from magpie.llm.purpose import Purpose
 from magpie.llm.schema import llm_call, task_log
 
 if TYPE_CHECKING:
     from magpie.llm.engine import Scope, Summary
+    from magpie.llm.store import Store
 
 # row, partition, asset, input: what an answer belongs to.
 Key = tuple[str | None, str | None, str | None, str | None]
@@ -25,6 +29,8 @@ Key = tuple[str | None, str | None, str | None, str | None]
 TRIES_PER_ROUND = 3
 # Enough to even out long and short rows.
 CALLS_FOR_AN_AVERAGE = 100
+# One statement asks for this many rows: well below SQLite's bound on parameters.
+ROWS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Past:
     Attributes:
         invalid: how often all re-asks came to nothing; transport: rounds of tries that did.
         cost_nano: what they cost together, those that were cut off included.
+        settled_at: when the last of them was settled; None where none was.
     """
 
     invalid: int = 0
@@ -42,6 +49,7 @@ class Past:
     tokens_in: int = 0
     tokens_out: int = 0
     credits: int = 0
+    settled_at: datetime | None = None
 
 
 NOTHING = Past()
@@ -81,6 +89,7 @@ def past(connection: sa.Connection, purposes: Iterable[Purpose]) -> dict[Key, Pa
             sa.func.coalesce(sa.func.sum(c.tokens_in), 0).label("tokens_in"),
             sa.func.coalesce(sa.func.sum(c.tokens_out), 0).label("tokens_out"),
             sa.func.sum(c.credits).label("credits"),
+            sa.func.max(c.settled_at).label("settled_at"),
         )
         .where(
             c.kind == "call",
@@ -97,9 +106,22 @@ def past(connection: sa.Connection, purposes: Iterable[Purpose]) -> dict[Key, Pa
             int(row.tokens_in),
             int(row.tokens_out),
             int(row.credits),
+            row.settled_at,
         )
         for row in connection.execute(query)
     }
+
+
+def booked(store: "Store", purposes: Sequence[Purpose]) -> list[Decimal]:
+    """What the books have for each row, in USD."""
+    found: dict[Key, Past] = {}
+    by_function: dict[str, list[Purpose]] = {}
+    for purpose in purposes:
+        by_function.setdefault(purpose.function, []).append(purpose)
+    for asked in by_function.values():
+        for start in range(0, len(asked), ROWS_PER_QUERY):
+            found |= store.read(partial(past, purposes=asked[start : start + ROWS_PER_QUERY]))
+    return [to_usd(found.get(key_of(purpose), NOTHING).cost_nano) for purpose in purposes]
 
 
 def task_row(

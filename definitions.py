@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import leads, leads_checks, spend, spend_checks
+from assets import leads, leads_checks, spend, spend_checks, videos, videos_checks
 from io_managers.tables import TableIOManager
 from magpie.catalog import TABLES
 from magpie.control import Control
@@ -12,10 +12,13 @@ from magpie.lake import Lake
 from magpie.leads.archives import landing_of
 from magpie.settings import Settings, load_settings
 from resources.llm import Llm
+from resources.youtube import source_of
 from schedules import leads as leads_schedules
 from schedules import maintenance
 from schedules import spend as spend_schedules
+from schedules import videos as videos_schedules
 from sensors import discovery, waiting
+from sensors import videos as videos_sensors
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
@@ -28,22 +31,34 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "control": control,
         "landing": landing_of(settings),
         "llm": Llm(settings, control),
+        "video_source": source_of(settings, lake, control),
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
-    jobs = leads_schedules.build_jobs()
+    jobs = {**leads_schedules.build_jobs(), **videos_schedules.build_jobs()}
     spend_job = spend_schedules.build_job()
     return dg.Definitions(
-        assets=[*leads.build_assets(settings), *spend.build_assets(settings)],
-        asset_checks=[*leads_checks.build_checks(settings), *spend_checks.build_checks(settings)],
+        assets=[*leads.build_assets(settings), *videos.build_assets(settings), *spend.build_assets(settings)],
+        asset_checks=[
+            check for product in (leads_checks, videos_checks, spend_checks) for check in product.build_checks(settings)
+        ],
         resources=resources,
-        jobs=[*jobs.values(), *leads_schedules.OP_JOBS, maintenance.lake_maintenance, spend_job],
+        jobs=[
+            *jobs.values(),
+            *leads_schedules.OP_JOBS,
+            *videos_schedules.OP_JOBS,
+            maintenance.lake_maintenance,
+            spend_job,
+        ],
         schedules=[
             *leads_schedules.build_schedules(),
+            *videos_schedules.build_schedules(settings, jobs),
             maintenance.DAILY,
             spend_schedules.build_schedule(settings, spend_job),
         ],
-        sensors=[*discovery.build_sensors(settings, jobs), *waiting.build_sensors(settings, jobs)],
+        sensors=[
+            sensor for kind in (discovery, videos_sensors, waiting) for sensor in kind.build_sensors(settings, jobs)
+        ],
         executor=dg.in_process_executor,
     )
 

@@ -4,8 +4,6 @@ Belongs here: the names of metadata keys, declared once, and how values are laid
 what is shown.
 """
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ import polars as pl
 
 from magpie.quality import Finding
 from magpie.tables import Table
+from magpie.text.markdown import escaped
 
 ROWS = "rows_in_run"
 PARTITIONS = "partitions_in_run"
@@ -29,13 +28,8 @@ TOP_LEADS = "top_leads"
 TIERS = "leads_by_tier"
 MADE_BY = "made_by"
 
-# A cell longer than this makes a table unreadable; the row itself is one query away.
-CELL_CHARS = 90
 # Eleven gates and a dozen reasons fit on one screen.
 BAR_CHARS = 24
-
-# What markdown reads as something else than itself inside a table's cell.
-MARKUP = re.compile(r"[\\`*_~\[\]|!]")
 
 _TYPES = {
     "String": "string",
@@ -60,13 +54,6 @@ def column_schema(table: Table) -> dg.TableSchema:
             for column in table.describe()
         ]
     )
-
-
-def escaped(value: object) -> str:
-    """Make text that people posted safe and short enough for a markdown cell."""
-    text = " ".join(("" if value is None else str(value)).split())
-    cut = text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + "…"
-    return MARKUP.sub(r"\\\g<0>", html.escape(cut, quote=False))
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:

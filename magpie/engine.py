@@ -70,6 +70,10 @@ def engine_of(
 def _check_choices(settings: Settings, models: Models) -> None:
     """Refuse functions and models in the settings that do not exist, before anything is asked."""
     tiers = {"llm": settings.llm.functions} | {f"campaigns.{c.id}": c.functions for c in settings.campaigns}
+    tiers |= {f"channels.{channel.channel_id}": channel.functions for channel in settings.channels}
+    for version in settings.videos.analysis_versions:
+        if version.model is not None:
+            models.candidates(version.model)
     for tier, functions in tiers.items():
         for name, choice in functions.items():
             if name not in FUNCTIONS.names():
@@ -102,6 +106,7 @@ def limits_of(settings: Settings) -> Limits:
         bounds.setdefault(scope, []).extend(limits)
 
     add("product:leads", [Limit("D", to_nano(caps.leads_daily_cap_usd))])
+    add("product:videos", [Limit("D", to_nano(caps.videos_daily_cap_usd))])
     for campaign in settings.campaigns:
         add(f"campaign:{campaign.id}", [Limit("D", to_nano(campaign.llm_daily_cap_usd))])
     for scope, usd in caps.daily_usd.items():
@@ -114,7 +119,8 @@ def limits_of(settings: Settings) -> Limits:
     for product, calls in llm.quota_shares.items():
         add(share(FREE_TIER, product), [Limit("D", calls=calls)])
     gap = SECONDS_PER_MINUTE / llm.openrouter_free_per_minute
-    return Limits({scope: tuple(found) for scope, found in bounds.items()}, {FREE_TIER: gap})
+    gaps = {FREE_TIER: gap, "product:videos": settings.videos.llm_min_interval_s}
+    return Limits({scope: tuple(found) for scope, found in bounds.items()}, {k: s for k, s in gaps.items() if s > 0})
 
 
 def embedder_of(settings: Settings, engine: Callable[[], Engine], purpose: Purpose) -> AnyEmbedder:

@@ -76,7 +76,9 @@ def models_in_use(settings: Settings) -> set[str]:
     for name in FUNCTIONS.names():
         choice = settings.llm.functions.get(name)
         found.add((choice and choice.model) or FUNCTIONS[name].alias)
-        found |= {own.functions[name].model for own in settings.campaigns if name in own.functions}
+        tiers = [own.functions for own in settings.campaigns] + [own.functions for own in settings.channels]
+        found |= {functions[name].model for functions in tiers if name in functions}
+    found |= {version.model for version in settings.videos.analysis_versions}
     return {name for name in found if name}
 
 

@@ -10,7 +10,10 @@ import dagster as dg
 
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT as LEADS
+from magpie.videos.reading import EXTRACT_PICKS
+from magpie.videos.stages import PRODUCT as VIDEOS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
+from schedules.videos import CHANNEL_DAYS
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,26 @@ def _of_campaign(partition: str) -> tuple[str, ...]:
     return f"product:{LEADS}", f"campaign:{partition.partition('|')[0]}"
 
 
+def _channel_day(partition: str) -> str:
+    channel, day = partition.split("|")
+    return dg.MultiPartitionKey({"channel": channel, "day": day})
+
+
+def _of_channel(partition: str) -> tuple[str, ...]:
+    return f"product:{VIDEOS}", f"channel:{partition.partition('|')[0]}"
+
+
+def _from(asset: str) -> tuple[str, ...]:
+    """An asset and what is made from it."""
+    return CHANNEL_DAYS[CHANNEL_DAYS.index(asset) :]
+
+
 # By table, upstream first: what is made from a table that waits, waits because of it.
 TARGETS: dict[str, Target] = {
     "campaign_keywords": Target("campaign_words", CAMPAIGN_WORDS, str, _of_campaign, "embed"),
     "post_embeddings": Target("campaign_days", CAMPAIGN_DAYS[1:], _campaign_day, _of_campaign, "embed"),
     "lead_extractions": Target("campaign_answers", CAMPAIGN_ANSWERS, _campaign_day, _of_campaign, EXTRACT_LEAD.name),
+    "transcripts": Target("channel_days", _from("transcripts"), _channel_day, _of_channel, None),
+    "video_analyses": Target("channel_days", _from("video_analyses"), _channel_day, _of_channel, EXTRACT_PICKS.name),
+    "pick_outcomes": Target("channel_days", _from("pick_outcomes"), _channel_day, _of_channel, None),
 }

@@ -15,6 +15,7 @@ from assets.partitions import day_range, lead_range
 from definitions import build_definitions
 from magpie.catalog import TABLES
 from magpie.leads import tables as t
+from magpie.text.markdown import CELL_CHARS, escaped
 
 __all__ = ["made"]
 
@@ -57,9 +58,9 @@ def test_text_of_strangers_is_shown_as_text() -> None:
 
 
 def test_a_long_text_is_cut_before_it_is_escaped() -> None:
-    assert md.escaped("<" * 1000) == "&lt;" * (md.CELL_CHARS - 1) + "…"
-    assert md.escaped(None) == ""
-    assert md.escaped("a_b \\") == "a\\_b \\\\"
+    assert escaped("<" * 1000) == "&lt;" * (CELL_CHARS - 1) + "…"
+    assert escaped(None) == ""
+    assert escaped("a_b \\") == "a\\_b \\\\"
 
 
 def test_a_hostile_post_is_harmless_in_everything_its_runs_show(tmp_path: Path) -> None:
@@ -103,9 +104,7 @@ def test_rows_are_counted_by_status_and_by_reason(made: Made) -> None:
     assert counts[md.ROWS].value == stored.height == sum(by_status.values())
     assert by_status["rejected"] == stored["reason"].drop_nulls().len()
     reason, most = stored["reason"].drop_nulls().value_counts(sort=True).row(0)
-    assert any(
-        line.startswith(f"| {md.escaped(reason)} | {most} |") for line in counts[md.BY_REASON].value.splitlines()
-    )
+    assert any(line.startswith(f"| {escaped(reason)} | {most} |") for line in counts[md.BY_REASON].value.splitlines())
     assert md.PENDING_UNTIL not in counts
 
 

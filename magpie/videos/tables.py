@@ -36,7 +36,13 @@ class VideoFiles(Fate):
     video_id = dy.String(nullable=True)
     channel_id = dy.String(nullable=True)
     day = dy.Date(nullable=True, description="UTC day of publication; of a caption file that of its video")
+    published_at = moment(nullable=True, description="as this info.json has it")
+    date_precision = dy.String(nullable=True, regex=one_of("second", "day", "unknown"))
+    fetched_at = moment(nullable=True, description="when this info.json was fetched")
+    first_seen_at = moment(nullable=True, description="when the video was first seen here")
+    manual_tracks = dy.List(dy.String(), nullable=True, description="caption languages that people wrote")
     track = dy.String(nullable=True, description="language of a caption file as yt-dlp names it: en, en-orig, nl-en")
+    manual = dy.Bool(nullable=True, description="whether people wrote the captions, as name or info.json says")
     format = dy.String(nullable=True, regex=one_of(*CAPTION_FORMATS))
 
 
@@ -139,6 +145,10 @@ class VideoAnalyses(Fate):
     attempts = dy.Int64(description="answers that did not validate")
     provider = dy.String(nullable=True, description="who answered; offline: rules, no model")
     answered_by = dy.String(nullable=True, description="models that answered, where fallbacks did too")
+    questions = dy.List(
+        dy.Struct({"function": dy.String(), "row_ref": dy.String(), "input_hash": dy.String(nullable=True)}),
+        description="what was asked, as llm_calls names it",
+    )
     processed_at = moment(nullable=True, description="when the last call was settled; null without calls")
 
 

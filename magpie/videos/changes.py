@@ -1,0 +1,125 @@
+"""Which days of which channels have to be made anew: because files, versions or prices changed.
+
+Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import polars as pl
+
+from magpie.days import ranges
+from magpie.lake import Lake
+from magpie.settings import Settings
+from magpie.sources.price_files import price_fingerprints
+from magpie.videos import listing, stages
+from magpie.videos import tables as t
+from magpie.videos.listing import Places
+
+# A run costs seconds to begin and a day without videos some hundredths of one; so ranges go on over as many quiet days.
+QUIET_DAYS = 14
+# A channel and a range of its days.
+Span = tuple[str, date, date]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a sensor has dealt with: per channel and day a hash of its files, and spans still to request."""
+
+    days: dict[str, str]
+    waiting: tuple[Span, ...] = ()
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "Seen":
+        if not cursor:
+            return cls({})
+        raw = json.loads(cursor)
+        waiting = ((c, date.fromisoformat(a), date.fromisoformat(b)) for c, a, b in raw["waiting"])
+        return cls(raw["days"], tuple(waiting))
+
+    def dump(self) -> str:
+        return json.dumps({"days": self.days, "waiting": self.waiting}, default=str, sort_keys=True)
+
+    @property
+    def state(self) -> str:
+        """Short, for run keys."""
+        return hashlib.sha256(json.dumps(self.days, sort_keys=True).encode()).hexdigest()[:16]
+
+    def left_with(self, waiting: Sequence[Span]) -> "Seen":
+        return replace(self, waiting=tuple(waiting))
+
+
+def stale_files(settings: Settings, lake: Lake) -> list[str]:
+    """Files that are new, changed or gone since `video_files` was made.
+
+    Raises:
+        UserError: a folder in the settings does not exist.
+    """
+    places = Places.of(settings)
+    stored = lake.read(t.VIDEO_FILES).select("source_file", "bytes", "modified_ns").collect()
+    return listing.changed(stored, listing.fingerprint(places.files(), places))
+
+
+def after(seen: Seen, lake: Lake, settings: Settings, today: date) -> Seen:
+    """Return the state after looking: days of active channels whose files are others than before join the waiting."""
+    active = {channel.channel_id for channel in settings.channels if channel.active}
+    files = (
+        lake.read(t.VIDEO_FILES)
+        .filter((pl.col("status") == "ok") & pl.col("day").is_between(settings.videos_start_day, today))
+        .select("channel_id", "day", "source_file", "bytes", "modified_ns")
+        .sort("channel_id", "day", "source_file")
+        .collect()
+    )
+    days = {
+        f"{channel}|{day}": _hashed(part.drop("channel_id", "day").rows())
+        for (channel, day), part in files.partition_by("channel_id", "day", as_dict=True).items()
+        if channel in active
+    }
+    touched = {key for key in days.keys() | seen.days.keys() if days.get(key) != seen.days.get(key)}
+    touched = {key for key in touched if key.partition("|")[0] in active}
+    old = {f"{channel}|{day}" for channel, first, last in seen.waiting for day in _between(first, last)}
+    return Seen(days, tuple(spans(tuple(key.split("|")) for key in touched | old)))  # type: ignore[misc]
+
+
+def spans(pairs: Iterable[tuple[str, str]]) -> list[Span]:
+    """Contiguous ranges of each channel's days."""
+    by_channel: dict[str, set[date]] = {}
+    for channel, day in pairs:
+        by_channel.setdefault(channel, set()).add(date.fromisoformat(day))
+    return [(channel, *span) for channel, days in sorted(by_channel.items()) for span in ranges(days, QUIET_DAYS)]
+
+
+def versions_hash(settings: Settings) -> str:
+    """Changes whenever a video would be read in other versions than before."""
+    videos = settings.videos
+    told = [version.model_dump(mode="json") for version in videos.analysis_versions]
+    return _hashed([videos.analysis_mode, told])
+
+
+def read_spans(lake: Lake) -> list[Span]:
+    """The days on which there are videos with captions."""
+    days = lake.read(t.TRANSCRIPTS).filter(pl.col("status") == "ok").select("channel_id", "day").unique().collect()
+    return spans((channel, str(day)) for channel, day in days.iter_rows())
+
+
+def price_files(settings: Settings) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each price file."""
+    return price_fingerprints([settings.root / path for path in settings.videos.prices])
+
+
+def price_span(settings: Settings) -> tuple[date, date] | None:
+    """First and last day of prices from the first partition on."""
+    days = stages.price_rows(settings).prices["day"]
+    wanted = days.filter(days >= settings.videos_start_day)
+    return (wanted.min(), wanted.max()) if wanted.len() else None  # type: ignore[return-value]
+
+
+def _between(first: date, last: date) -> list[date]:
+    return pl.date_range(first, last, eager=True).to_list()
+
+
+def _hashed(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

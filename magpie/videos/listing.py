@@ -1,0 +1,260 @@
+"""video_files and videos: which files belong to which video of which day, and which videos are read.
+
+Belongs here: joining what files and visits say of a video to one row, and the reasons for not reading it. Does not
+belong here: what a file says (`magpie/sources/youtube_*.py`), captions (`transcripts.py`).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from magpie.fetches import Fetch
+from magpie.settings import Settings
+from magpie.sources.youtube_files import FEED_ENDING, FoundFile, find
+from magpie.sources.youtube_info import PRECISIONS, SOURCES, BadInfo, VideoInfo, merged, read_info
+from magpie.videos.links import WATCH
+from magpie.videos.settings import Channel
+from magpie.videos.tables import VIDEO_FILES, VIDEOS
+
+# What a visit can find out that no file says.
+GONE = ("restricted", "private", "deleted")
+LIVE = {"upcoming": "is_upcoming", "live_now": "is_live"}
+STREAMED = ("is_live", "was_live", "post_live", "is_upcoming")
+
+_UNREAD = {"title": "", "description": "", "date_precision": "unknown", "media_kind": "video", "chapters": []}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where files lie, and what tables call them: relative to the settings file or, if made here, to the home."""
+
+    root: Path
+    home: Path
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Places":
+        given = tuple(settings.root / folder for folder in settings.videos.archives)
+        live = (settings.live_videos,) if settings.live_videos.is_dir() else ()
+        return cls(settings.root.absolute(), settings.home.absolute(), (*given, *live))
+
+    def files(self) -> list[FoundFile]:
+        """Everything that belongs to videos.
+
+        Raises:
+            UserError: a folder does not exist or may not be read.
+        """
+        return find(self.folders)
+
+    def name(self, path: Path) -> str:
+        whole = path.absolute()
+        for base in (self.home, self.root):
+            if whole.is_relative_to(base):
+                return whole.relative_to(base).as_posix()
+        return whole.as_posix()
+
+    def path(self, name: str) -> Path:
+        at_root = self.root / name
+        return at_root if at_root.exists() else self.home / name
+
+
+def fingerprint(found: Iterable[FoundFile], places: Places) -> dict[str, tuple[int, int]]:
+    """Size and time of change of each file, by name."""
+    return {places.name(file.path): (file.bytes, file.modified_ns) for file in found}
+
+
+def changed(files: pl.DataFrame, now: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Names of files that are new, changed or gone since `video_files` was made."""
+    before = {name: (size, at) for name, size, at in files.select("source_file", "bytes", "modified_ns").iter_rows()}
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def video_files(
+    found: Sequence[FoundFile],
+    places: Places,
+    watched: Collection[str],
+    stored: pl.DataFrame,
+    seen: Callable[[Collection[str]], Mapping[str, datetime]],
+) -> pl.DataFrame:
+    """Return one row per file, in the columns of `video_files`.
+
+    Args:
+        watched: ids of the channels in the settings.
+        stored: the table as it was: files that have not changed are not read again.
+        seen: the moment each video was first seen, by id.
+    """
+    known = {row["source_file"]: row for row in stored.iter_rows(named=True)}
+    infos: list[dict[str, Any]] = []
+    by_stem: dict[tuple[Path, str], dict[str, Any]] = {}
+    for file in (file for file in found if file.kind == "info"):
+        row = _info_row(file, places, known.get(places.name(file.path)), watched)
+        infos.append(row)
+        beside = by_stem.get((file.path.parent, file.stem))
+        by_stem[file.path.parent, file.stem] = row if beside is None else min(row, beside, key=_says_less)
+    ok = [row for row in infos if row["status"] == "ok"]
+    _place(ok, seen(sorted({row["video_id"] for row in ok})))
+    by_id = {row["video_id"]: row for row in ok}
+    captions = [
+        _caption_row(file, places, by_stem.get((file.path.parent, file.stem)) or by_id.get(file.video_id or ""))
+        for file in found
+        if file.kind == "captions"
+    ]
+    return VIDEO_FILES.shaped(pl.DataFrame([*infos, *captions], schema=VIDEO_FILES.dtypes))
+
+
+def _measured(file: FoundFile, places: Places) -> dict[str, Any]:
+    return {
+        "source_file": places.name(file.path),
+        "kind": file.kind,
+        "bytes": file.bytes,
+        "modified_ns": file.modified_ns,
+        "status": "ok",
+    }
+
+
+def _info_row(
+    file: FoundFile, places: Places, known: Mapping[str, Any] | None, watched: Collection[str]
+) -> dict[str, Any]:
+    row = _measured(file, places)
+    if known is not None and (known["bytes"], known["modified_ns"]) == (file.bytes, file.modified_ns):
+        if known["status"] == "failed":
+            return {**known}
+        row = {**known, "status": "ok", "reason": None, "observed": None, "day": None}
+    else:
+        try:
+            info = read_info(file.path)
+        except (BadInfo, OSError) as error:
+            guess = "rss" if file.path.name.endswith(FEED_ENDING) else "archive"
+            told = str(error) if isinstance(error, BadInfo) else f"{file.path.name}: {error.strerror}"
+            row |= {"video_id": file.video_id, "channel_id": None}
+            return row | {"source": guess, "status": "failed", "reason": "unreadable", "observed": told[:500]}
+        row |= {
+            "source": info.source,
+            "video_id": info.video_id,
+            "channel_id": info.channel_id or file.path.parent.name,
+            "published_at": info.published_at,
+            "date_precision": info.date_precision,
+            "fetched_at": info.epoch,
+            "manual_tracks": list(info.manual_tracks),
+        }
+    if row["status"] == "ok" and row["channel_id"] not in watched:
+        row |= {"status": "rejected", "reason": "unknown_channel", "observed": row["channel_id"]}
+    return row
+
+
+def _says_less(row: Mapping[str, Any]) -> tuple[bool, int]:
+    """Of an info.json and a feed's entry beside it, the info.json tells of captions."""
+    return row["status"] != "ok", SOURCES.index(row["source"])
+
+
+def _place(rows: Iterable[dict[str, Any]], seen: Mapping[str, datetime]) -> None:
+    """Give all files of a video one day: of publication, else of the first fetch, else of its being first seen."""
+    by_video: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_video.setdefault(row["video_id"], []).append(row)
+    for video_id, files in by_video.items():
+        best = min(files, key=lambda row: (PRECISIONS.index(row["date_precision"]), SOURCES.index(row["source"])))
+        fetched = min((row["fetched_at"] for row in files if row["fetched_at"]), default=None)
+        moment = best["published_at"] or fetched or seen[video_id]
+        for row in files:
+            row |= {"day": moment.date(), "first_seen_at": seen[video_id]}
+
+
+def _caption_row(file: FoundFile, places: Places, of: Mapping[str, Any] | None) -> dict[str, Any]:
+    row = _measured(file, places) | {"source": "archive", "track": file.track, "format": file.format}
+    if of is None:
+        return row | {"status": "rejected", "reason": "no_video", "observed": file.stem[:200], "manual": file.manual}
+    row |= {name: of[name] for name in ("source", "video_id", "channel_id")}
+    if of["status"] != "ok":
+        return row | {"status": "rejected", "reason": of["reason"], "observed": of["observed"], "manual": file.manual}
+    manual = file.manual or file.track in (of["manual_tracks"] or ())
+    return row | {"day": of["day"], "first_seen_at": of["first_seen_at"], "manual": manual}
+
+
+@dataclass(frozen=True)
+class ListingRules:
+    """What decides whether a video of one channel is read."""
+
+    since: date | None
+    min_duration_s: int
+
+    @classmethod
+    def of(cls, settings: Settings, channel: Channel) -> "ListingRules":
+        return cls(channel.since, settings.videos.min_duration_s)
+
+
+def videos(
+    files: pl.DataFrame, places: Places, visits: Mapping[str, Sequence[Fetch]], rules: ListingRules
+) -> pl.DataFrame:
+    """Return the videos of these files, in the columns of `videos`.
+
+    Args:
+        files: rows of `video_files` of one channel and some days.
+        visits: what YouTube said when it was asked, oldest first, by video_id.
+    """
+    infos = files.filter((pl.col("kind") == "info") & (pl.col("status") == "ok")).sort("source_file")
+    made = []
+    for _, part in sorted(infos.partition_by("video_id", as_dict=True).items()):
+        rows = part.rows(named=True)
+        first = rows[0]
+        placed = {name: first[name] for name in ("video_id", "channel_id", "day", "first_seen_at")}
+        placed["url"] = WATCH + first["video_id"]
+        try:
+            info = merged([read_info(places.path(row["source_file"])) for row in rows])
+        except (BadInfo, OSError) as error:
+            told = {"status": "failed", "reason": "unreadable", "observed": str(error)[:500]}
+            made.append({**placed, **_UNREAD, **told, "source": first["source"]})
+            continue
+        made.append({**placed, **_facts(info, visits.get(first["video_id"], ()), rules)})
+    return VIDEOS.shaped(pl.DataFrame(made, schema=VIDEOS.dtypes))
+
+
+def _facts(info: VideoInfo, visits: Sequence[Fetch], rules: ListingRules) -> dict[str, Any]:
+    availability, restriction, live_status = info.availability, info.restriction, info.live_status
+    last = visits[-1] if visits else None
+    if last is not None and (info.epoch is None or last.at >= info.epoch):
+        if last.outcome in GONE:
+            availability, restriction = last.outcome, last.detail or restriction  # type: ignore[assignment]
+        live_status = LIVE.get(last.outcome, live_status)  # type: ignore[assignment]
+    tiny = info.duration_s is not None and info.duration_s < rules.min_duration_s
+    kind = "live" if live_status in STREAMED else "short" if info.is_short or tiny else "video"
+    return {
+        "title": info.title or "",
+        "description": info.description or "",
+        "published_at": info.published_at,
+        "date_precision": info.date_precision,
+        **{name: getattr(info, name) for name in ("duration_s", "view_count", "like_count", "ended_at", "language")},
+        "media_kind": kind,
+        "live_status": live_status,
+        "availability": availability,
+        "chapters": [{"start_s": chapter.start_s, "title": chapter.title} for chapter in info.chapters],
+        "source": info.source,
+        **_fate(info, kind, availability, restriction, live_status, rules),
+    }
+
+
+def _fate(
+    info: VideoInfo,
+    kind: str,
+    availability: str | None,
+    restriction: str | None,
+    live_status: str | None,
+    rules: ListingRules,
+) -> dict[str, Any]:
+    """ok, or the first reason not to read it; what waits has no time: a later file or visit brings it on."""
+    if availability in GONE:
+        return {"status": "rejected", "reason": availability, "observed": restriction}
+    if rules.since and info.published_at and info.published_at.date() < rules.since:
+        told = {"observed": str(info.published_at.date()), "threshold": str(rules.since)}
+        return {"status": "rejected", "reason": "before_since", **told}
+    if kind == "short":
+        seen = "called a Short" if info.is_short else f"{info.duration_s:g}"
+        return {"status": "rejected", "reason": "short", "observed": seen, "threshold": str(rules.min_duration_s)}
+    if live_status in ("is_upcoming", "is_live"):
+        reason = "upcoming" if live_status == "is_upcoming" else "live_now"
+        return {"status": "pending", "reason": reason, "observed": live_status}
+    return {"status": "ok"}

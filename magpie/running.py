@@ -16,7 +16,8 @@ from magpie.settings import Settings
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns.
+    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns or
+    channels (none: all that are active).
 
     `retry_failed` asks models again about rows that failed for want of a valid answer.
     """
@@ -25,6 +26,7 @@ class RunRequest:
     first: date | None = None
     last: date | None = None
     campaigns: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
     retry_failed: bool = False
 
 

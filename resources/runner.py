@@ -1,10 +1,7 @@
 """`magpie run` on Dagster: materialises layer by layer in this process, into the instance that the UI shows.
 
-Belongs here: which runs, over which partitions, in which order, and telling how far they are. Does not belong here:
-what an asset does.
-
-Layers, because one run cannot mix assets of different partitionings: archive files, days, campaigns, campaign x day,
-answers of models to those, marts.
+Belongs here: executing a layer, telling how far it is, making the Dagster home. Does not belong here: which layers a
+product has, over which days (`courses.py`), and what an asset does.
 """
 
 import logging
@@ -14,29 +11,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from assets.partitions import day_range, last_partition, lead_range, span_of
 from dbt_project.prepare import prepare
-from definitions import build_definitions
-from magpie.control import Control
 from magpie.errors import UserError
-from magpie.leads.archives import landing_of
 from magpie.llm.money import shown
 from magpie.llm.progress import TaskState
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
-from resources.llm import Llm
-from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
-from schedules.spend import SPEND
-from sensors.discovery import sync_campaigns
+from resources.courses import COURSES, Course, courses_of
 
-PRODUCTS = ("leads", "spend", "marts")
 INSTANCE_FILE = "dagster.yaml"
 # The project's own messages say it all; the class of any other error is half of what it tells.
 OWN_ERROR = re.compile(r"^magpie\.[\w.]+: ")
@@ -71,24 +59,62 @@ class _Watch(logging.Handler):
         self.report(Progress(f"{state.message}{cost}", self.done, self.total))
 
 
+class _Layers:
+    """Executes layers in this process, watched."""
+
+    def __init__(self, instance: dg.DagsterInstance, watch: _Watch) -> None:
+        self._instance, self._watch = instance, watch
+        self.task = watch.task
+
+    def expect(self, partitions: int) -> None:
+        """So many more partitions are to come."""
+        self._watch.total += partitions
+
+    def warn(self, line: str) -> None:
+        self._watch.warnings.append(line)
+
+    def execute(self, defs: dg.Definitions, job: str, **more: Any) -> list[str]:
+        """Materialise a job's assets; return one line per failed step."""
+        with _quiet():
+            result = (
+                _with_progress(defs, self._watch)
+                .resolve_job_def(job)
+                .execute_in_process(
+                    instance=self._instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
+                )
+            )
+        return failure_lines(result)
+
+    def marts(self, settings: Settings) -> list[str]:
+        """Build the marts; return one line per failed step."""
+        # Importing dbt costs seconds, so it waits until it is needed.
+        from dbt_project.assets import build_marts
+
+        watch = self._watch
+        self.expect(1)
+        watch.report(Progress("marts", watch.done, watch.total))
+        try:
+            failures = failure_lines(build_marts(settings, self._instance))
+        except dg.Failure as failure:
+            failures = [f"marts: {failure.description}"]
+        watch.done += 1
+        watch.report(Progress("marts", watch.done, watch.total))
+        return failures
+
+
 class DagsterRunner:
     """Runs in this process; the daemon is not needed."""
 
     def run(self, settings: Settings, request: RunRequest, report: Callable[[Progress], None]) -> RunOutcome:
-        if request.product is not None and request.product not in PRODUCTS:
-            raise UserError(f"no product {request.product!r}; products: {', '.join(PRODUCTS)}")
+        chosen = courses_of(settings, request)
         prepare_instance(settings)
         with dg.DagsterInstance.get() as instance:
             watch = _Watch(report)
-            failures: list[str] = []
-            first = last = None
-            if request.product in (None, "leads"):
-                first, last, failures = self._leads(settings, request, instance, watch)
-            if not failures and request.product in (None, "leads", "spend"):
-                failures = self._spend(settings, instance, watch)
-            if not failures and request.product in (None, "marts"):
-                failures = self._marts(settings, instance, watch)
-        return RunOutcome(first, last, tuple(failures), tuple(watch.warnings))
+            course = Course(settings, request, instance, _Layers(instance, watch))
+            for name in chosen:
+                if not course.failures:
+                    COURSES[name](course)
+        return RunOutcome(course.first, course.last, tuple(course.failures), tuple(watch.warnings))
 
     def serve(self, settings: Settings, host: str, port: int) -> NoReturn:
         """Run `dagster dev`: webserver and daemon over both code locations."""
@@ -103,56 +129,6 @@ class DagsterRunner:
         os.chdir(os.environ["DAGSTER_HOME"])
         # In place of this process, so that a signal to it ends webserver and daemon too.
         os.execve(sys.executable, command, env)
-
-    def _leads(
-        self, settings: Settings, request: RunRequest, instance: dg.DagsterInstance, watch: _Watch
-    ) -> tuple[date | None, date | None, list[str]]:
-        asked = request.campaigns or tuple(campaign.id for campaign in settings.active_campaigns())
-        campaigns = tuple(dict.fromkeys(asked))
-        for campaign in campaigns:
-            settings.campaign(campaign)
-        sync_campaigns(instance, settings)
-        llm = Llm(settings, Control(settings.control_database), watch=watch.task, retry_failed=request.retry_failed)
-        defs = _with_progress(build_definitions(settings, llm=llm), watch)
-        watch.total = len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns)
-        failures = _execute(defs, "reddit_landing", instance)
-        if failures:
-            return None, None, failures
-        first, last = _days(settings, request)
-        days = (last - first).days + 1
-        per_campaign = len(CAMPAIGN_DAYS) + len(CAMPAIGN_ANSWERS)
-        watch.total += days * (len(REDDIT_DAYS) + per_campaign * len(campaigns))
-        failures = _execute(defs, "reddit_days", instance, tags=day_range(first, last))
-        for campaign in campaigns if not failures else ():
-            failures += _execute(defs, "campaign_words", instance, partition_key=campaign)
-            span = lead_range(campaign, first, last)
-            made = _execute(defs, "campaign_days", instance, tags=span)
-            failures += made or _execute(defs, "campaign_answers", instance, tags=span)
-        return first, last, failures
-
-    def _spend(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:
-        """Copy today's books and what people said, so that SQL sees them."""
-        today = datetime.now(UTC).date()
-        if today < settings.start_day:
-            return []
-        watch.total += len(SPEND)
-        return _execute(
-            _with_progress(build_definitions(settings), watch), "spend", instance, tags=day_range(today, today)
-        )
-
-    def _marts(self, settings: Settings, instance: dg.DagsterInstance, watch: _Watch) -> list[str]:
-        # Importing dbt costs seconds, so it waits until it is needed.
-        from dbt_project.assets import build_marts
-
-        watch.total += 1
-        watch.report(Progress("marts", watch.done, watch.total))
-        try:
-            failures = failure_lines(build_marts(settings, instance))
-        except dg.Failure as failure:
-            failures = [f"marts: {failure.description}"]
-        watch.done += 1
-        watch.report(Progress("marts", watch.done, watch.total))
-        return failures
 
 
 def prepare_instance(settings: Settings) -> None:
@@ -178,26 +154,6 @@ def prepare_instance(settings: Settings) -> None:
     os.environ["DAGSTER_HOME"] = str(home)
 
 
-def _days(settings: Settings, request: RunRequest) -> tuple[date, date]:
-    """The range asked for, else all days of the archives; within the partitions there are."""
-    yesterday = last_partition(datetime.now(UTC))
-    landed = span_of(landing_of(settings).days(), settings.start_day, yesterday)
-    if landed is None:
-        if request.first is None:
-            raise UserError(
-                f"the archives hold no post between start_day {settings.start_day} and yesterday; "
-                "correct start_day or reddit.archives in magpie.yaml"
-            )
-        landed = request.first, request.first
-    first, last = request.first or landed[0], request.last or landed[1]
-    if not settings.start_day <= first <= last <= yesterday:
-        raise UserError(
-            f"--from {first} --to {last} must be in order and lie between start_day {settings.start_day} "
-            f"and yesterday, {yesterday}"
-        )
-    return first, last
-
-
 def _with_progress(defs: dg.Definitions, watch: _Watch) -> dg.Definitions:
     def make(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("magpie.progress", logging.DEBUG)
@@ -205,14 +161,6 @@ def _with_progress(defs: dg.Definitions, watch: _Watch) -> dg.Definitions:
         return logger
 
     return dg.Definitions.merge(defs, dg.Definitions(loggers={"progress": dg.LoggerDefinition(make)}))
-
-
-def _execute(defs: dg.Definitions, job: str, instance: dg.DagsterInstance, **more: Any) -> list[str]:
-    with _quiet():
-        result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
-        )
-    return failure_lines(result)
 
 
 def failure_lines(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -25,17 +25,25 @@ TOP_PER_CAMPAIGN = 5
 
 
 def run(
-    product: Annotated[str | None, typer.Argument(help="leads, spend or marts; default: everything there is.")] = None,
+    product: Annotated[
+        str | None, typer.Argument(help="leads, videos, spend or marts; default: everything there is.")
+    ] = None,
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Only this channel (UC...); may be repeated.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Ask models again about rows that failed for good.")] = False,
     config: options.Config = None,
 ) -> None:
     """Materialise a product over a range of days; default: everything, over all days the archives hold."""
     settings = load_settings(config)
     request = RunRequest(
-        product, options.day(first, "--from"), options.day(last, "--to"), tuple(campaign or ()), retry_failed
+        product,
+        options.day(first, "--from"),
+        options.day(last, "--to"),
+        tuple(campaign or ()),
+        tuple(channel or ()),
+        retry_failed,
     )
     began = time.monotonic()
     outcome = _with_progress(settings, request)

@@ -1,0 +1,238 @@
+"""What `magpie run` makes of each product: its layers, over which days, in which order.
+
+Belongs here: one course per product. Does not belong here: executing a layer and telling how far it is (`runner.py`),
+what an asset does.
+
+Layers, because one run cannot mix assets of different partitionings: files, days, campaigns or channels by day, what
+models answer to those, sums over days, marts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import day_range, last_partition, lead_range, span_of
+from definitions import build_definitions
+from magpie.control import Control
+from magpie.days import ranges
+from magpie.errors import UserError
+from magpie.lake import Lake
+from magpie.leads.archives import landing_of
+from magpie.llm.progress import TaskState
+from magpie.running import RunRequest
+from magpie.settings import Settings
+from magpie.videos.changes import QUIET_DAYS, price_span
+from magpie.videos.tables import VIDEO_FILES
+from resources.llm import Llm
+from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from schedules.spend import SPEND
+from schedules.videos import CHANNEL_DAYS, PRICE_DAYS, VIDEO_DAYS, VIDEO_LANDING
+from sensors.discovery import sync_campaigns
+from sensors.videos import sync_channels
+
+
+class Layers(Protocol):
+    """Executes layers, and tells how far they are."""
+
+    def expect(self, partitions: int) -> None:
+        """Be told how many more partitions are to come."""
+
+    def warn(self, line: str) -> None:
+        """Take a line for the user, shown at the end."""
+
+    def execute(self, defs: dg.Definitions, job: str, **more: Any) -> list[str]:
+        """Materialise a job's assets; return one line per failed step."""
+
+    def task(self, state: TaskState) -> None:
+        """Be told how far a task is that asks models."""
+
+    def marts(self, settings: Settings) -> list[str]:
+        """Build the marts; return one line per failed step."""
+
+
+@dataclass
+class Course:
+    """One run of `magpie run` under way.
+
+    Attributes:
+        first, last: the days made so far.
+        failures: one line each; after the first one nothing further is begun.
+    """
+
+    settings: Settings
+    request: RunRequest
+    instance: dg.DagsterInstance
+    layers: Layers
+    first: date | None = None
+    last: date | None = None
+    failures: list[str] = field(default_factory=list)
+
+    def definitions(self) -> dg.Definitions:
+        """The code location, with progress of model calls shown."""
+        control = Control(self.settings.control_database)
+        llm = Llm(self.settings, control, watch=self.layers.task, retry_failed=self.request.retry_failed)
+        return build_definitions(self.settings, llm=llm)
+
+    def execute(self, defs: dg.Definitions, job: str, **more: Any) -> bool:
+        """Materialise one layer; True if nothing has failed so far."""
+        if not self.failures:
+            self.failures += self.layers.execute(defs, job, **more)
+        return not self.failures
+
+    def covers(self, first: date, last: date) -> None:
+        self.first, self.last = min(self.first or first, first), max(self.last or last, last)
+
+
+def leads(course: Course) -> None:
+    """Archive files, days, keywords, posts by campaign and day, and what models read in them."""
+    settings, request, layers = course.settings, course.request, course.layers
+    asked = request.campaigns or tuple(campaign.id for campaign in settings.active_campaigns())
+    campaigns = tuple(dict.fromkeys(asked))
+    for campaign in campaigns:
+        settings.campaign(campaign)
+    sync_campaigns(course.instance, settings)
+    defs = course.definitions()
+    layers.expect(len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns))
+    if not course.execute(defs, "reddit_landing"):
+        return
+    first, last = _lead_days(settings, request)
+    course.covers(first, last)
+    days = (last - first).days + 1
+    per_campaign = len(CAMPAIGN_DAYS) + len(CAMPAIGN_ANSWERS)
+    layers.expect(days * (len(REDDIT_DAYS) + per_campaign * len(campaigns)))
+    if not course.execute(defs, "reddit_days", tags=day_range(first, last)):
+        return
+    for campaign in campaigns:
+        # One campaign's failure is no reason to leave the others undone.
+        course.failures += _campaign(course, defs, campaign, lead_range(campaign, first, last))
+
+
+def _campaign(course: Course, defs: dg.Definitions, campaign: str, span: Mapping[str, str]) -> list[str]:
+    failures = course.layers.execute(defs, "campaign_words", partition_key=campaign)
+    made = course.layers.execute(defs, "campaign_days", tags=span)
+    return failures + (made or course.layers.execute(defs, "campaign_answers", tags=span))
+
+
+def _lead_days(settings: Settings, request: RunRequest) -> tuple[date, date]:
+    """The range asked for, else all days of the archives; within the partitions there are."""
+    yesterday = last_partition(datetime.now(UTC))
+    landed = span_of(landing_of(settings).days(), settings.start_day, yesterday)
+    if landed is None:
+        if request.first is None:
+            raise UserError(
+                f"the archives hold no post between start_day {settings.start_day} and yesterday; "
+                "correct start_day or reddit.archives in magpie.yaml"
+            )
+        landed = request.first, request.first
+    first, last = request.first or landed[0], request.last or landed[1]
+    _in_order(first, last, settings.start_day, yesterday, "yesterday")
+    return first, last
+
+
+def videos(course: Course) -> None:
+    """Files, prices, videos by channel and day down to outcomes, and the sums over days."""
+    settings, request, layers = course.settings, course.request, course.layers
+    asked = request.channels or tuple(channel.channel_id for channel in settings.channels if channel.active)
+    channels = tuple(dict.fromkeys(asked))
+    for channel in channels:
+        settings.channel(channel)
+    sync_channels(course.instance, settings)
+    defs = course.definitions()
+    layers.expect(len(VIDEO_LANDING))
+    if not course.execute(defs, "video_landing"):
+        return
+    spans = _video_spans(settings, request, channels)
+    if not any(spans.values()):
+        layers.warn("the folders hold no video of a watched channel on these days")
+        return
+    sums = _with_windows(spans, settings)
+    prices = price_span(settings)
+    layers.expect(len(PRICE_DAYS) * (0 if prices is None else (prices[1] - prices[0]).days + 1))
+    layers.expect(len(CHANNEL_DAYS) * sum(_days(span) for found in spans.values() for span in found))
+    layers.expect(len(VIDEO_DAYS) * sum(map(_days, sums)))
+    if prices is not None:
+        course.execute(defs, "price_days", tags=day_range(*prices))
+    for channel, found in spans.items():
+        for span in found:
+            course.execute(defs, "channel_days", tags=lead_range(channel, *span))
+            course.covers(*span)
+    for span in sums:
+        course.execute(defs, "video_days", tags=day_range(*span))
+
+
+def _video_spans(
+    settings: Settings, request: RunRequest, channels: tuple[str, ...]
+) -> dict[str, list[tuple[date, date]]]:
+    """By channel, the days with files in ranges that leave long quiet times out, within the days asked for."""
+    today, start = datetime.now(UTC).date(), settings.videos_start_day
+    first, last = request.first or start, request.last or today
+    _in_order(first, last, min(start, settings.start_day), today, "today")
+    lake = Lake(settings.lake_root, settings.storage_options())
+    held = lake.read(VIDEO_FILES).filter((pl.col("status") == "ok") & pl.col("day").is_between(max(first, start), last))
+    days: dict[str, list[date]] = {channel: [] for channel in channels}
+    for channel, day in held.select("channel_id", "day").unique().collect().iter_rows():
+        if channel in days:
+            days[channel].append(day)
+    return {channel: ranges(found, QUIET_DAYS) for channel, found in days.items()}
+
+
+def _with_windows(spans: Mapping[str, list[tuple[date, date]]], settings: Settings) -> list[tuple[date, date]]:
+    """The days whose consensus may hold one of these."""
+    today, window = datetime.now(UTC).date(), timedelta(days=settings.videos.consensus_days - 1)
+    days = {
+        first + timedelta(days=n)
+        for found in spans.values()
+        for first, last in found
+        for n in range((min(last + window, today) - first).days + 1)
+    }
+    return ranges(days)
+
+
+def _days(span: tuple[date, date]) -> int:
+    return (span[1] - span[0]).days + 1
+
+
+def _in_order(first: date, last: date, earliest: date, latest: date, called: str) -> None:
+    if not earliest <= first <= last <= latest:
+        raise UserError(
+            f"--from {first} --to {last} must be in order and lie between start_day {earliest} and {called}, {latest}"
+        )
+
+
+def spend(course: Course) -> None:
+    """Copy today's books and what people said, so that SQL sees them."""
+    today = datetime.now(UTC).date()
+    if today >= course.settings.start_day:
+        course.layers.expect(len(SPEND))
+        course.execute(build_definitions(course.settings), "spend", tags=day_range(today, today))
+
+
+def marts(course: Course) -> None:
+    """SQL over everything."""
+    course.failures += course.layers.marts(course.settings)
+
+
+# In the order in which they are made; what is asked for by name takes the books and, for a product, the marts along.
+COURSES: dict[str, Callable[[Course], None]] = {"leads": leads, "videos": videos, "spend": spend, "marts": marts}
+
+
+def courses_of(settings: Settings, request: RunRequest) -> list[str]:
+    """What a request asks for, by name.
+
+    Raises:
+        UserError: there is no such product.
+    """
+    if request.product is not None and request.product not in COURSES:
+        raise UserError(f"no product {request.product!r}; products: {', '.join(COURSES)}")
+    if request.product in ("spend", "marts"):
+        return [request.product]
+    wanted = {
+        "leads": bool(request.campaigns or (not request.channels and (settings.campaigns or not settings.channels))),
+        "videos": bool(request.channels or (not request.campaigns and settings.channels)),
+    }
+    chosen = [name for name, asked in wanted.items() if asked] if request.product is None else [request.product]
+    return [*chosen, "spend", *(("marts",) if request.product is None else ())]

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from dbt_project.project import Workspace
-from magpie.catalog import TABLES
+from magpie.catalog import MACROS, TABLES
 from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.settings import Settings
@@ -58,7 +58,7 @@ def warehouse_build(settings: Settings, *, keep_marts: bool) -> Iterator[Path]:
             leftover.unlink(missing_ok=True)
         if keep_marts and warehouse.exists():
             shutil.copyfile(warehouse, workspace.build)
-        publish(Lake(settings.lake_root, settings.storage_options()), TABLES.values(), workspace.build)
+        publish(Lake(settings.lake_root, settings.storage_options()), TABLES.values(), workspace.build, MACROS)
         yield workspace.build
         with duckdb.connect(str(workspace.build)) as connection:  # a log left behind would not be renamed with the file
             connection.execute("CHECKPOINT")

@@ -1,7 +1,7 @@
 """The lake as DuckDB views: in memory for a query, in a file for the analyst.
 
-Belongs here: views over a table's snapshot and replacing the warehouse file. Does not belong here: marts (the dbt
-project) and writing tables (`magpie/lake.py`).
+Belongs here: views over a table's snapshot, macros beside them, and replacing the warehouse file. Does not belong
+here: marts (the dbt project), writing tables (`magpie/lake.py`), and what a macro says (beside each product's rules).
 
 A view names the files of one snapshot, so a session sees one state of every table however long it stays open; the
 2.0 wheel has no Delta extension and needs none. It has no httpfs either: a session of ours reads the lake, local or
@@ -14,7 +14,8 @@ import tempfile
 import threading
 import uuid
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +47,23 @@ _SQL_TYPES: dict[pl.DataType, str] = {
     pl.Date(): "DATE",
     pl.Datetime("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A table function of the lake's SQL.
+
+    Attributes:
+        name: unqualified; it is made in schema `lake`.
+        sql: what follows the name: parameters, AS TABLE, and a query that names its tables with their schema.
+        description: one sentence for people who meet it in SQL.
+        reads: names of the tables it needs; where one of them is missing, so is the macro.
+    """
+
+    name: str
+    sql: str
+    description: str
+    reads: tuple[str, ...]
 
 
 def sql_type(dtype: pl.DataType) -> str:
@@ -188,8 +206,10 @@ def view_sql(table: Table, files: Iterable[str]) -> str:
     return f"SELECT {chosen} FROM ({typed} UNION ALL BY NAME SELECT * FROM {source})"
 
 
-def open_in_memory(lake: Lake, tables: Iterable[Table], warehouse: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """Return a session with the views on the search path; nothing in it can change the lake or reach another file.
+def open_in_memory(
+    lake: Lake, tables: Collection[Table], warehouse: Path | None = None, macros: Iterable[Macro] = ()
+) -> duckdb.DuckDBPyConnection:
+    """Return a session with views and macros on the search path; it can neither change the lake nor reach other files.
 
     With a warehouse file its marts are there as well, read-only.
     """
@@ -199,6 +219,7 @@ def open_in_memory(lake: Lake, tables: Iterable[Table], warehouse: Path | None =
     connection.execute(f"CREATE SCHEMA {SCHEMA}")
     for table in tables:
         _create(connection, "VIEW", table, view_sql(table, files.add(table)))
+    _create_macros(connection, tables, macros)
     path = f"{SCHEMA},main"
     if warehouse is not None and warehouse.exists():
         connection.execute(f"ATTACH '{_quoted(str(warehouse))}' AS warehouse (READ_ONLY)")
@@ -208,8 +229,10 @@ def open_in_memory(lake: Lake, tables: Iterable[Table], warehouse: Path | None =
     return connection
 
 
-def publish(lake: Lake, tables: Iterable[Table], build: Path) -> None:
+def publish(lake: Lake, tables: Collection[Table], build: Path, macros: Iterable[Macro] = ()) -> None:
     """Create schema `lake` in the file `build`, keeping what else is there: views, or tables for a lake in a bucket.
+
+    Macros stand beside them.
 
     Raises:
         UserError: another process has the file open for writing.
@@ -230,6 +253,7 @@ def publish(lake: Lake, tables: Iterable[Table], build: Path) -> None:
                 _create(connection, "VIEW", table, view_sql(table, lake.files(table)))
             else:
                 _create(connection, "TABLE", table, view_sql(table, files.add(table)))
+        _create_macros(connection, tables, macros)
     finally:
         connection.close()
 
@@ -246,6 +270,16 @@ def _create(connection: duckdb.DuckDBPyConnection, kind: str, table: Table, quer
         connection.execute(f"DROP {'VIEW' if found[0] == 'VIEW' else 'TABLE'} {name}")
     connection.execute(f"CREATE OR REPLACE {kind} {name} AS {query}")
     connection.execute(f"COMMENT ON {kind} {name} IS '{_quoted(table.description)}'")
+
+
+def _create_macros(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], macros: Iterable[Macro]) -> None:
+    """Create or replace the macros whose tables are there: DuckDB refuses one that names a table it does not find."""
+    known = {table.name for table in tables}
+    for macro in macros:
+        if known.issuperset(macro.reads):
+            name = f'{SCHEMA}."{macro.name}"'
+            connection.execute(f"CREATE OR REPLACE MACRO {name}{macro.sql}")
+            connection.execute(f"COMMENT ON MACRO TABLE {name} IS '{_quoted(macro.description)}'")
 
 
 def _confine(connection: duckdb.DuckDBPyConnection) -> None:

@@ -37,6 +37,8 @@ from magpie.tables import Partitions, Table
 
 MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles", "leads_current"}
 MARTS |= {"spend_daily", "spend_by_function", "cost_per_lead"}
+MARTS |= {"video_status", "skipped_videos", "channel_track_record", "ticker_consensus_14d", "changes_of_mind"}
+MARTS |= {"analysis_diff"}
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 # Imported by every Python that dbt's commands start: what they look up or connect to is written down.
@@ -385,6 +387,12 @@ def test_the_lineage_of_the_marts_begins_at_the_assets_that_write_the_lake(built
         "spend_daily": {"llm_calls", "spend_caps"},
         "spend_by_function": {"llm_calls"},
         "cost_per_lead": {"llm_calls", "campaign_posts", "ranked_posts", "lead_extractions", "leads"},
+        "video_status": {"videos", "transcripts", "video_analyses", "stock_mentions"},
+        "skipped_videos": {"videos", "transcripts", "video_analyses"},
+        "channel_track_record": {"pick_outcomes", "stock_mentions"},
+        "ticker_consensus_14d": {"ticker_consensus", "symbols"},
+        "changes_of_mind": {"stock_mentions"},
+        "analysis_diff": {"video_analyses", "stock_mentions"},
     }
     assert set.union(*parents.values()) <= set(TABLES)
     assert {spec.group_name for spec in marts.specs} == {"marts"}

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import typer
 
-from magpie.catalog import TABLES
+from magpie.catalog import MACROS, TABLES
 from magpie.cli import options
 from magpie.cli.output import out, plain, table
 from magpie.errors import UserError
@@ -41,7 +41,7 @@ def sql(
     """Ask the lake and the marts, read-only."""
     settings = load_settings(config)
     lake = Lake(settings.lake_root, settings.storage_options())
-    connection = open_in_memory(lake, TABLES.values(), settings.warehouse)
+    connection = open_in_memory(lake, TABLES.values(), settings.warehouse, MACROS)
     try:
         answer = connection.sql(query)
         frame = pl.DataFrame() if answer is None else answer.pl()

@@ -11,8 +11,8 @@ from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
 from magpie.settings import Settings, load_settings
+from magpie.videos.live import source_of
 from resources.llm import Llm
-from resources.youtube import source_of
 from schedules import leads as leads_schedules
 from schedules import maintenance
 from schedules import spend as spend_schedules

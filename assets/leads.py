@@ -16,11 +16,11 @@ import polars as pl
 from assets import leads_metadata as shown
 from assets import metadata as md
 from assets import partitions as parts
+from assets.failures import user_errors
 from assets.model_calls import Account, log_progress
 from assets.table_asset import table_asset as any_table_asset
 from magpie.control import Control
 from magpie.engine import embedder_of
-from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.leads import corpus, ranking, stages
 from magpie.leads import tables as t
@@ -57,10 +57,8 @@ def _land(context: dg.AssetExecutionContext, landing: Landing) -> Sequence[Manif
             reported = lines // PROGRESS_LINES
             context.log.info(f"{source_file}: {lines:,} lines read, {rows:,} posts")
 
-    try:
+    with user_errors():
         return landing.ensure(progress)
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def _days(context: dg.AssetExecutionContext, table: Table) -> list[date]:
@@ -119,13 +117,11 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def per_campaign(
         context: dg.AssetExecutionContext,
         table: Table,
-        make: Callable[[stages.CampaignRules, list[date]], pl.DataFrame],
+        make: Callable[[CampaignRules, list[date]], pl.DataFrame],
     ) -> pl.DataFrame:
-        """A run may cover several campaigns; each is one call of the rule."""
-        asked = parts.partitions_of(table, context.partition_keys)
-        return pl.concat(
-            make(stages.CampaignRules.of(settings, str(campaign)), sorted(days or ()))
-            for campaign, days in sorted(asked.groups.items(), key=str)
+        """One call of the rule for each campaign of the run."""
+        return parts.per_lead(
+            table, context.partition_keys, lambda campaign, days: make(CampaignRules.of(settings, campaign), days)
         )
 
     def embedder(context: dg.AssetExecutionContext, llm: Llm, rules: CampaignRules, table: Table) -> AnyEmbedder:

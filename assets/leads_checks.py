@@ -4,8 +4,6 @@ Belongs here: which finding is a check of which table, and how severe. Does not 
 (`magpie/leads/quality.py`) and how a check is wired (`table_check.py`).
 """
 
-from datetime import UTC, datetime
-
 import dagster as dg
 
 from assets.partitions import campaign_days_from
@@ -16,6 +14,7 @@ from magpie.leads.costs import costs_are_booked
 from magpie.quality import Finding
 from magpie.settings import Settings
 from magpie.tables import Table
+from magpie.utc import utc_now
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -53,7 +52,7 @@ def _reading() -> list[Check]:
         (read, "every_candidate_is_read", ERROR, of_tables(quality.candidates_read)),
         (read, "costs_are_booked", ERROR, _booked),
         (read, "invalid_output", WARN, of_tables(quality.invalid_output)),
-        (read, "pending_extractions", WARN, of_tables(quality.pending_extractions(lambda: datetime.now(UTC)))),
+        (read, "pending_extractions", WARN, of_tables(quality.pending_extractions(utc_now))),
         (t.LEADS, "every_lead_is_there", ERROR, of_tables(quality.leads_complete)),
         (t.LEADS, "evidence_grounded", WARN, of_tables(quality.evidence_grounded)),
     ]

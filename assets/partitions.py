@@ -4,10 +4,11 @@ Belongs here: partition definitions, mappings and ranges that products share. Do
 which.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
+import polars as pl
 
 from magpie.tables import Partitions, Table
 
@@ -94,6 +95,13 @@ def partitions_of(table: Table, keys: Iterable[str]) -> Partitions:
             return Partitions.of(_lead_and_day(key, lead) for key in keys)
         case _:
             raise ValueError(f"{table.name} has more than two dimensions")
+
+
+def per_lead(table: Table, keys: Iterable[str], make: Callable[[str, list[date]], pl.DataFrame]) -> pl.DataFrame:
+    """A run may cover several campaigns or channels; each is one call of the rule, with its days."""
+    asked = partitions_of(table, keys)
+    made = [make(str(lead), sorted(days or ())) for lead, days in sorted(asked.groups.items(), key=str)]
+    return pl.concat(made) if made else table.empty()
 
 
 def _lead_and_day(key: str, lead: str) -> tuple[str, date]:

@@ -14,9 +14,9 @@ import polars as pl
 from assets import metadata as md
 from assets import partitions as parts
 from assets import videos_metadata as shown
+from assets.failures import user_errors
 from assets.model_calls import Account, log_progress
 from assets.table_asset import table_asset as any_table_asset
-from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.settings import Settings
 from magpie.tables import Table
@@ -42,38 +42,31 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def per_channel(context: dg.AssetExecutionContext, settings: Settings, table: Table, make: Made) -> pl.DataFrame:
-    """A run may cover several channels; each is one call of the rule."""
-    asked = parts.partitions_of(table, context.partition_keys)
-    made = [
-        make(settings.channel(str(channel)), sorted(days or ()))
-        for channel, days in sorted(asked.groups.items(), key=str)
-    ]
-    return pl.concat(made) if made else table.empty()
+    """One call of the rule for each channel of the run."""
+    return parts.per_lead(table, context.partition_keys, lambda channel, days: make(settings.channel(channel), days))
 
 
 def _file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @table_asset(t.VIDEO_FILES, None)
     def video_files(context: dg.AssetExecutionContext, video_source: dg.ResourceParam[Source]) -> pl.DataFrame:
-        try:
+        with user_errors():
             found = video_source.video_files()
-        except UserError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
         context.add_output_metadata(shown.files_metadata(found))
         return found
 
     @table_asset(t.SYMBOLS, None)
     def symbols(context: dg.AssetExecutionContext) -> pl.DataFrame:
         file = settings.videos.symbols
-        try:
+        with user_errors():
             return read_symbols(settings.root / file) if file else t.SYMBOLS.empty()
-        except UserError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
 
     return [video_files, symbols]
 
 
 def _channel_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     channel_days = parts.channel_days_from(settings.videos_start_day)
+    # One at a time where YouTube may be asked; files can be read by many.
+    pool = "youtube" if settings.videos.live else None
 
     @table_asset(t.VIDEOS, channel_days, deps=["video_files"])
     def videos(context: dg.AssetExecutionContext, video_source: dg.ResourceParam[Source]) -> pl.DataFrame:
@@ -81,7 +74,7 @@ def _channel_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context.add_output_metadata(shown.videos_metadata(found))
         return found
 
-    @table_asset(t.TRANSCRIPTS, channel_days, ins={"listed": dg.AssetIn("videos")}, pool="youtube")
+    @table_asset(t.TRANSCRIPTS, channel_days, ins={"listed": dg.AssetIn("videos")}, pool=pool)
     def transcripts(
         context: dg.AssetExecutionContext, listed: pl.LazyFrame, video_source: dg.ResourceParam[Source]
     ) -> pl.DataFrame:
@@ -170,10 +163,8 @@ def _day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @table_asset(t.DAILY_PRICES, days)
     def daily_prices(context: dg.AssetExecutionContext) -> pl.DataFrame:
         asked = parts.partitions_of(t.DAILY_PRICES, context.partition_keys).all_days()
-        try:
+        with user_errors():
             found = stages.price_rows(settings)
-        except UserError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
         context.add_output_metadata({shown.BAD_PRICES: md.markdown_table(found.bad.head(shown.TOP).to_dicts())})
         return prices_of(found.prices, asked)
 

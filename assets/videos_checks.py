@@ -4,14 +4,13 @@ Belongs here: which finding is a check of which table, and how severe. Does not 
 (`magpie/videos/quality.py`) and how a check is wired (`table_check.py`).
 """
 
-from datetime import UTC, datetime
-
 import dagster as dg
 
 from assets.partitions import channel_days_from
 from assets.table_check import Facts, of_tables, table_check
 from magpie.quality import Finding
 from magpie.settings import Settings
+from magpie.utc import utc_now
 from magpie.videos import quality
 from magpie.videos import tables as t
 
@@ -32,7 +31,7 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
         (t.STOCK_MENTIONS, "times_right", WARN, of_tables(quality.times_right)),
         (t.TRANSCRIPTS, "captions_there", WARN, of_tables(quality.captions_there)),
         (t.VIDEO_ANALYSES, "videos_have_picks", WARN, of_tables(quality.videos_have_picks)),
-        (t.VIDEO_ANALYSES, "pending_videos", WARN, of_tables(quality.pending_videos(lambda: datetime.now(UTC)))),
+        (t.VIDEO_ANALYSES, "pending_videos", WARN, of_tables(quality.pending_videos(utc_now))),
         (t.VIDEO_SEGMENTS, "segments_cover", WARN, of_tables(quality.segments_cover)),
         (t.VIDEOS, "channels_publish", WARN, _publish),
     ]

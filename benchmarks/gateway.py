@@ -10,6 +10,7 @@ on the machine meets both. Of several rounds the best counts. Everything is writ
 directory: what an fsync takes there is part of every figure.
 """
 
+from magpie.utc import utc_now
 import argparse
 import itertools
 import json
@@ -40,7 +41,7 @@ from magpie.leads.extraction import INPUTS
 from magpie.llm import ledger
 from magpie.llm.engine import Engine, EngineSettings, Scope
 from magpie.llm.fake_provider import FakeProvider
-from magpie.llm.gateway import Answered, Gateway, utc_now
+from magpie.llm.gateway import Answered, Gateway
 from magpie.llm.journal import bodies_of
 from magpie.llm.ledger import Booking, Reserved, Settlement, Stored
 from magpie.llm.models import Models

@@ -14,7 +14,7 @@ from magpie.errors import UserError
 from magpie.functions import FUNCTIONS
 from magpie.llm.embedding import GatewayEmbedder
 from magpie.llm.engine import Engine, EngineSettings
-from magpie.llm.gateway import Clock, Gateway, GatewaySettings, Observer, Sleep, utc_now
+from magpie.llm.gateway import Clock, Gateway, GatewaySettings, Observer, Sleep
 from magpie.llm.journal import bodies_of
 from magpie.llm.models import Models
 from magpie.llm.money import to_nano
@@ -26,6 +26,7 @@ from magpie.llm.store import Store
 from magpie.settings import CONFIG_FILE, Settings
 from magpie.text.embedder import AnyEmbedder
 from magpie.text.embedders import HOSTED_EMBEDDERS, embedder_named
+from magpie.utc import utc_now
 
 SECONDS_PER_MINUTE = 60
 

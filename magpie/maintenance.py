@@ -7,13 +7,19 @@ tombstones in tables (each product's rules, on the next materialisation).
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+
+import polars as pl
 
 from magpie.control import Control
 from magpie.lake import VACUUM_RETENTION, Lake
-from magpie.llm.journal import purge
+from magpie.llm.journal import purge, row_refs_of
 from magpie.llm.store import Store
 from magpie.sources.reddit_landing import Landing
+from magpie.sources.youtube_files import blank
 from magpie.tables import Table
+from magpie.videos.listing import GONE_VIDEO
+from magpie.videos.tables import VIDEOS
 
 # Weekly on this day (0 is Monday) while no deletion waits.
 VACUUM_WEEKDAY = 6
@@ -26,13 +32,15 @@ class Maintenance:
     vacuumed: bool
     files_removed: int
     parts_blanked: int
+    video_files_blanked: int
     answers_blanked: int
     waiting_days: float | None
 
     @property
     def summary(self) -> str:
         done = f"{self.files_removed} old files removed" if self.vacuumed else "no vacuum due"
-        line = f"{done}, {self.parts_blanked} landed parts and {self.answers_blanked} journalled answers blanked"
+        files = f"{self.parts_blanked} landed parts, {self.video_files_blanked} files of videos"
+        line = f"{done}, {files} and {self.answers_blanked} journalled answers blanked"
         if self.waiting_days is None:
             return line
         return f"{line}, the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
@@ -46,24 +54,39 @@ def waiting_days(control: Control, now: datetime) -> float | None:
     return (now - oldest).total_seconds() / 86_400 if isinstance(oldest, datetime) else None
 
 
-def run(lake: Lake, control: Control, landing: Landing, tables: Iterable[Table], *, now: datetime) -> Maintenance:
-    """Blank deleted posts in the landing; vacuum if it is the weekday for it or deletions wait."""
+def run(
+    lake: Lake, control: Control, landing: Landing, live_videos: Path, tables: Iterable[Table], *, now: datetime
+) -> Maintenance:
+    """Blank what is deleted outside the tables; vacuum if it is the weekday for it or deletions wait.
+
+    Args:
+        live_videos: where files that were fetched from YouTube are kept.
+    """
     deleted = control.deleted()
     blanked = landing.purge(deleted) + landing.purge_live(deleted)
     gone = deleted.filter(deleted["kind"] == "post")["fullname"].unique().to_list()
-    answers = purge_answers(control, gone)
+    videos = gone_videos(lake, deleted)
+    video_files = blank(live_videos, videos)
+    answers = purge_answers(control, gone, videos)
     waiting = waiting_days(control, now)
     due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
     removed = sum(lake.vacuum(table) for table in tables) if due else 0
-    return Maintenance(due, removed, blanked, answers, waiting)
+    return Maintenance(due, removed, blanked, video_files, answers, waiting)
 
 
-def purge_answers(control: Control, row_refs: list[str]) -> int:
-    """Blank what models said about rows whose source is gone; return how many answers."""
-    if not row_refs:
+def gone_videos(lake: Lake, deleted: pl.DataFrame) -> list[str]:
+    """Videos that were found to be gone, without those that were seen again since."""
+    noted = deleted.filter(pl.col("kind") == GONE_VIDEO)["fullname"].unique()
+    back = lake.read(VIDEOS).filter((pl.col("status") == "ok") & pl.col("video_id").is_in(noted.implode()))
+    return sorted(set(noted) - set(back.select("video_id").collect()["video_id"]))
+
+
+def purge_answers(control: Control, row_refs: list[str], videos: list[str]) -> int:
+    """Blank what models said about posts and parts of videos whose source is gone; return how many answers."""
+    if not row_refs and not videos:
         return 0
     store = Store(control)
     try:
-        return store.write(lambda connection: purge(connection, row_refs))
+        return store.write(lambda c: purge(c, [*row_refs, *row_refs_of(c, videos)]))
     finally:
         store.close()

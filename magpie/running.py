@@ -32,21 +32,23 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """One sign of life: `done` of `total` partitions, and what is being made."""
+    """One sign of life: `done` of `total` partitions, what is being made, and of a long step how far it is."""
 
     doing: str
     done: int
     total: int
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How it ended: the days made, and one line per failure."""
+    """How it ended: the days made, one line per failure, and the products that were asked for."""
 
     first: date | None
     last: date | None
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    products: tuple[str, ...] = ()
 
 
 class Runner(Protocol):

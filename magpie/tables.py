@@ -23,6 +23,11 @@ def moment(*, nullable: bool = False, description: str = "") -> dy.Datetime:
     return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
 
 
+def usd(description: str, *, nullable: bool = False) -> dy.Decimal:
+    """A column of nano-USD, as the ledger counts them: nine places, and a billion dollars before the point."""
+    return dy.Decimal(18, 9, nullable=nullable, description=description)
+
+
 def one_of(*values: str) -> str:
     """The pattern of a text column that holds one of these words."""
     return f"^({'|'.join(values)})$"

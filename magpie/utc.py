@@ -1,13 +1,18 @@
-"""Moments in the control database.
+"""The clock, and moments in the control database.
 
-Belongs here: the column type that gives back what was put in, as UTC, on SQLite and Postgres alike. Does not belong
-here: moments in tables of the lake (`tables.py`).
+Belongs here: UTC now, and the column type that gives back what was put in, as UTC, on SQLite and Postgres alike. Does
+not belong here: moments in tables of the lake (`tables.py`).
 """
 
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+
+
+def utc_now() -> datetime:
+    """The clock of whoever is not given another."""
+    return datetime.now(UTC)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):

@@ -10,9 +10,10 @@ from typing import Any
 from magpie.control import Control
 from magpie.engine import engine_of
 from magpie.llm.engine import Engine
-from magpie.llm.gateway import Clock, utc_now
+from magpie.llm.gateway import Clock
 from magpie.llm.progress import Report
 from magpie.settings import Settings
+from magpie.utc import utc_now
 
 
 class Llm:

@@ -37,6 +37,7 @@ class _Watch(logging.Handler):
         super().__init__()
         self.report = report
         self.total = self.done = 0
+        self.doing = ""
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -44,7 +45,8 @@ class _Watch(logging.Handler):
         if event is None:
             return
         if event.is_step_start:
-            self.report(Progress(event.step_key, self.done, self.total))
+            self.doing = event.step_key
+            self.report(Progress(self.doing, self.done, self.total))
         elif event.is_step_materialization:
             self.done += 1
             self.report(Progress(event.asset_key.path[-1], self.done, self.total))
@@ -56,7 +58,7 @@ class _Watch(logging.Handler):
     def task(self, state: TaskState) -> None:
         """A step that calls models is long: tell how far it is and what it cost so far."""
         cost = f", {shown(state.cost_nano)}" if state.cost_nano else ""
-        self.report(Progress(f"{state.message}{cost}", self.done, self.total))
+        self.report(Progress(self.doing, self.done, self.total, f"{state.message}{cost}"))
 
 
 class _Layers:
@@ -114,7 +116,7 @@ class DagsterRunner:
             for name in chosen:
                 if not course.failures:
                     COURSES[name](course)
-        return RunOutcome(course.first, course.last, tuple(course.failures), tuple(watch.warnings))
+        return RunOutcome(course.first, course.last, tuple(course.failures), tuple(watch.warnings), tuple(chosen))
 
     def serve(self, settings: Settings, host: str, port: int) -> NoReturn:
         """Run `dagster dev`: webserver and daemon over both code locations."""

@@ -6,15 +6,15 @@ what they do (`magpie/`). All schedules are off until switched on in the UI: cra
 
 import asyncio
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from assets.failures import user_errors
 from magpie.control import Control
-from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.settings import Settings
+from magpie.utc import utc_now
 
 REDDIT_LANDING = ("reddit_archives", "bad_lines")
 REDDIT_DAYS = ("reddit_posts", "corpus_terms", "corpus_stats", "subreddit_stats")
@@ -42,11 +42,9 @@ def crawl_reddit(context: dg.OpExecutionContext, settings: dg.ResourceParam[Sett
     from magpie.leads import live
     from magpie.sources.reddit_api import RedditCredentials
 
-    try:
+    with user_errors():
         credentials = RedditCredentials.from_environment(os.environ)
-        found = asyncio.run(live.crawl_campaigns(settings, credentials, clock=lambda: datetime.now(UTC)))
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        found = asyncio.run(live.crawl_campaigns(settings, credentials, clock=utc_now))
     for problem in found.problems:
         context.log.warning(problem)
     context.log.info(
@@ -66,11 +64,9 @@ def sweep_deletions(
     from magpie.leads import live
     from magpie.sources.reddit_api import RedditCredentials
 
-    try:
+    with user_errors():
         credentials = RedditCredentials.from_environment(os.environ)
-        fresh = asyncio.run(live.sweep(lake, control, credentials, clock=lambda: datetime.now(UTC)))
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        fresh = asyncio.run(live.sweep(lake, control, credentials, clock=utc_now))
     context.log.info(f"{fresh} newly deleted")
 
 

@@ -11,18 +11,20 @@ from magpie import maintenance
 from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.lake import Lake
+from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
 
 
 @dg.op
 def vacuum_lake(
     context: dg.OpExecutionContext,
+    settings: dg.ResourceParam[Settings],
     lake: dg.ResourceParam[Lake],
     control: dg.ResourceParam[Control],
     landing: dg.ResourceParam[Landing],
 ) -> None:
     """Drop old table versions weekly, daily while deletions wait for it; blank deleted posts in landed copies."""
-    done = maintenance.run(lake, control, landing, TABLES.values(), now=datetime.now(UTC))
+    done = maintenance.run(lake, control, landing, settings.live_videos, TABLES.values(), now=datetime.now(UTC))
     context.log.info(done.summary)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.failures import user_errors
 from assets.partitions import day_range, lead_range
-from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.settings import Settings
 from magpie.videos import tables as t
@@ -46,10 +46,8 @@ def build_jobs() -> dict[str, Any]:
 @dg.op(pool="youtube")
 def poll_channels(context: dg.OpExecutionContext, video_source: dg.ResourceParam[Source]) -> None:
     """Read the feeds of the active channels, keep what is new, and fetch captions of new videos."""
-    try:
+    with user_errors():
         found = video_source.poll()
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     for problem in found.problems:
         context.log.warning(problem)
     stopped = f", stopped early: {found.stopped}" if found.stopped else ""

@@ -4,7 +4,6 @@ Belongs here: from what changed to run requests. Does not belong here: what has 
 They read the settings, the disk and the control database, never the network.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +21,7 @@ from magpie.leads.campaign_posts import LOOKBACK_DAYS
 from magpie.leads.stages import CampaignRules
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
+from sensors.run_keys import digest
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RANGES_PER_TICK = 10
@@ -81,7 +81,7 @@ def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
         stale = changes.stale_files(landing)
         if stale:
             prints = landing.fingerprints()
-            key = _digest(json.dumps([(name, prints.get(name)) for name in stale]))
+            key = digest([(name, prints.get(name)) for name in stale])
             return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="reddit_landing")])
         seen = changes.after(changes.Seen.read(context.cursor), landing, lake, control.deleted())
         last_day = last_partition(datetime.now(UTC))
@@ -94,7 +94,7 @@ def _new_data(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
             over = f"; {len(rest.waiting)} days wait until they are over" if rest.waiting else ""
             context.update_cursor(rest.dump())
             return dg.SkipReason(f"archives and deletions are as before; looking again in a minute{over}")
-        state = _digest(seen.dump())
+        state = digest(seen.dump())
         requests = [
             dg.RunRequest(run_key=f"{first}-{last}-{state}", job_name="reddit_days", tags=day_range(first, last))
             for first, last in asked
@@ -151,8 +151,3 @@ def _answers_after_campaign_days(jobs: dict[str, Any]) -> dg.SensorDefinition:
         return dg.RunRequest(run_key=context.dagster_run.run_id, tags=span)
 
     return answers_after_campaign_days
-
-
-def _digest(text: str) -> str:
-    """A run key of bounded length: run keys are tags."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

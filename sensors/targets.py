@@ -34,22 +34,23 @@ class Target:
     function: str | None
 
 
-def _campaign_day(partition: str) -> str:
-    campaign, day = partition.split("|")
-    return dg.MultiPartitionKey({"campaign": campaign, "day": day})
+def _lead_day(dimension: str) -> Callable[[str], str]:
+    """From `agency-crm|2026-03-02` to the key of that campaign or channel on that day."""
+
+    def key(partition: str) -> str:
+        lead, day = partition.split("|")
+        return dg.MultiPartitionKey({dimension: lead, "day": day})
+
+    return key
 
 
-def _of_campaign(partition: str) -> tuple[str, ...]:
-    return f"product:{LEADS}", f"campaign:{partition.partition('|')[0]}"
+def _scopes_of(product: str, dimension: str) -> Callable[[str], tuple[str, ...]]:
+    """Product and campaign or channel, as the ledger names them."""
+    return lambda partition: (f"product:{product}", f"{dimension}:{partition.partition('|')[0]}")
 
 
-def _channel_day(partition: str) -> str:
-    channel, day = partition.split("|")
-    return dg.MultiPartitionKey({"channel": channel, "day": day})
-
-
-def _of_channel(partition: str) -> tuple[str, ...]:
-    return f"product:{VIDEOS}", f"channel:{partition.partition('|')[0]}"
+_campaign_day, _of_campaign = _lead_day("campaign"), _scopes_of(LEADS, "campaign")
+_channel_day, _of_channel = _lead_day("channel"), _scopes_of(VIDEOS, "channel")
 
 
 def _from(asset: str) -> tuple[str, ...]:

@@ -5,8 +5,6 @@ They read the settings, the disk, the lake and the control database, never the n
 is the scheduled poll, whose files these find.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -20,6 +18,7 @@ from magpie.settings import Settings
 from magpie.videos import changes
 from magpie.videos.stages import Source
 from schedules.videos import CHANNEL_DAYS
+from sensors.run_keys import digest
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RUNS_PER_TICK = 10
@@ -44,14 +43,18 @@ def sync_channels(instance: dg.DagsterInstance, settings: Settings) -> tuple[lis
 def _new_videos(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
     @dg.sensor(name="new_videos", jobs=[jobs["video_landing"], jobs["channel_days"]], minimum_interval_seconds=60)
     def new_videos(
-        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], video_source: dg.ResourceParam[Source]
+        context: dg.SensorEvaluationContext,
+        lake: dg.ResourceParam[Lake],
+        control: dg.ResourceParam[Control],
+        video_source: dg.ResourceParam[Source],
     ) -> dg.SensorResult | dg.SkipReason:
         """List new and changed files, then make the days of the channels anew that they belong to."""
         sync_channels(context.instance, settings)
         stale = changes.stale_files(settings, lake)
         if stale:
-            return dg.SensorResult(run_requests=[dg.RunRequest(run_key=_digest(stale), job_name="video_landing")])
-        seen = changes.after(changes.Seen.read(context.cursor), lake, settings, video_source.clock().date())
+            return dg.SensorResult(run_requests=[dg.RunRequest(run_key=digest(stale), job_name="video_landing")])
+        today = video_source.clock().date()
+        seen = changes.after(changes.Seen.read(context.cursor), lake, control.deleted(), settings, today)
         asked, left = seen.waiting[:RUNS_PER_TICK], seen.waiting[RUNS_PER_TICK:]
         context.update_cursor(seen.left_with(left).dump())
         if not asked:
@@ -100,7 +103,7 @@ def _new_prices(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
     @dg.sensor(name="new_prices", job=jobs["price_days"], minimum_interval_seconds=300)
     def new_prices(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """When price files change, read them anew from the first day of videos on."""
-        now = _digest(changes.price_files(settings))
+        now = digest(changes.price_files(settings))
         if context.cursor == now or not settings.videos.prices:
             return dg.SkipReason("price files are as before; looking again in five minutes")
         span = changes.price_span(settings)
@@ -164,8 +167,3 @@ def _outcomes_after_prices(jobs: dict[str, Any]) -> dg.SensorDefinition:
 
 def _day_of(key: str) -> date:
     return date.fromisoformat(key.rpartition("|")[2])
-
-
-def _digest(value: object) -> str:
-    """A run key of bounded length: run keys are tags."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]

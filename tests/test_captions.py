@@ -20,7 +20,6 @@ from magpie.sources.captions import (
     Track,
     choose_track,
     read_captions,
-    without_asides,
 )
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data" / "youtube"
@@ -478,11 +477,6 @@ def test_a_real_styled_srv3_file_keeps_windows_side_by_side_and_loses_its_marks(
     found = read_captions((DATA / "ytsubconverter_reference.srv3").read_bytes(), "srv3")
     assert Line(44.0, 48.0, "漢(かん)字(じ)") in found
     assert Line(52.0, 56.0, "Rotated text (LTR)") in found
-
-
-def test_asides_are_removed_and_other_brackets_stay() -> None:
-    assert without_asides("[Music] so ♪ we[laughter]buy (a lot) [\xa0__\xa0] more") == "so we buy (a lot) more"
-    assert without_asides("array [ never closed " + "word " * 40 + "]").startswith("array [ never")
 
 
 def automatic(*names: str, format: str = "vtt") -> list[Track]:

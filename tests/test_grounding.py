@@ -112,6 +112,13 @@ def test_without_captions_nothing_was_said(texts: tuple[str, ...]) -> None:
     assert (found.match, found.located_s, found.span) == ("none", None, None)
 
 
+def test_a_quote_beyond_all_bounds_must_be_word_for_word() -> None:
+    speech = "we like it a lot " * 100
+    assert grounded(speech, speech).match == "exact"
+    found = grounded(speech + "really", speech + "truly")
+    assert (found.match, found.observed) == ("none", "1706 characters, too long to compare")
+
+
 def test_the_span_of_a_fuzzy_match_is_whole_words_of_the_captions() -> None:
     found = grounded("I'm buying more Tesla today", TESLA)
     assert found.span == "am buying more tesla today"

@@ -8,12 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 from leads_world import DAY, a_post, a_world
+from mentions_world import a_video, rows_of
 
 from magpie import maintenance
 from magpie.control import Control
 from magpie.lake import VACUUM_RETENTION, Lake
 from magpie.leads import tables as t
 from magpie.sources.reddit_landing import Landing
+from magpie.tables import Partitions
+from magpie.videos.tables import VIDEOS
 
 SUNDAY = datetime(2026, 3, 22, 4, tzinfo=UTC)
 MONDAY = SUNDAY + timedelta(days=1)
@@ -51,9 +54,11 @@ def landing(tmp_path: Path) -> Landing:
     return found
 
 
-def run(control: Control, landing: Landing, now: datetime, lake: Lake | None = None) -> maintenance.Maintenance:
+def run(
+    control: Control, landing: Landing, now: datetime, lake: Lake | None = None, videos: Path = Path("nowhere")
+) -> maintenance.Maintenance:
     tables = [] if lake is None else [t.REDDIT_POSTS]
-    return maintenance.run(lake or a_world([]).lake, control, landing, tables, now=now)
+    return maintenance.run(lake or a_world([]).lake, control, landing, videos, tables, now=now)
 
 
 def landed(landing: Landing, name: str) -> dict[str, object]:
@@ -66,8 +71,10 @@ def test_old_versions_go_on_sundays_while_nothing_waits(control: Control, landin
         (MONDAY + timedelta(days=n)).weekday(): run(control, landing, MONDAY + timedelta(days=n)) for n in range(7)
     }
     assert [day for day, done in weekdays.items() if done.vacuumed] == [6]
-    assert weekdays[0].summary == "no vacuum due, 0 landed parts and 0 journalled answers blanked"
-    assert weekdays[6].summary == "0 old files removed, 0 landed parts and 0 journalled answers blanked"
+    assert weekdays[0].summary == "no vacuum due, 0 landed parts, 0 files of videos and 0 journalled answers blanked"
+    assert (
+        weekdays[6].summary == "0 old files removed, 0 landed parts, 0 files of videos and 0 journalled answers blanked"
+    )
 
 
 def test_old_versions_go_every_day_until_none_can_hold_a_deleted_post(control: Control, landing: Landing) -> None:
@@ -165,3 +172,30 @@ def test_texts_of_posts_do_not_enter_the_tables_log_which_outlives_a_vacuum(tmp_
     logs = b"".join(path.read_bytes() for path in tmp_path.glob("lake/*/_delta_log/*.json"))
     assert b"numRecords" in logs
     assert SECRET.encode() not in logs
+
+
+def test_a_video_that_is_gone_leaves_fetched_files_and_answers_until_it_is_seen_again(
+    control: Control, landing: Landing, tmp_path: Path
+) -> None:
+    folder = tmp_path / "live" / "UCsampleTeapotTape000001"
+    folder.mkdir(parents=True)
+    for name in ("gone_video1", "gone_video2", "kept_video1"):
+        told = {
+            "id": name,
+            "title": SECRET,
+            "description": SECRET,
+            "channel_id": folder.name,
+            "timestamp": 1_774_000_000,
+        }
+        (folder / f"{name}.info.json").write_text(json.dumps(told))
+        (folder / f"{name}.en.vtt").write_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\n{SECRET}\n")
+    control.record_deletions([("gone_video1", "video"), ("gone_video2", "video")], MONDAY)
+    lake = Lake(str(tmp_path / "lake"))
+    seen_again = rows_of(VIDEOS, [a_video("gone_video2", DAY, channel_id=folder.name, first_seen_at=MONDAY)])
+    lake.write(VIDEOS, seen_again, Partitions({folder.name: frozenset({DAY})}))
+    done = run(control, landing, MONDAY, lake, folder.parent)
+    assert done.video_files_blanked == 2
+    assert sorted(path.name for path in folder.glob("*.vtt")) == ["gone_video2.en.vtt", "kept_video1.en.vtt"]
+    left = json.loads((folder / "gone_video1.info.json").read_text())
+    assert left == {"id": "gone_video1", "channel_id": folder.name, "timestamp": 1_774_000_000}
+    assert run(control, landing, MONDAY, lake, folder.parent).video_files_blanked == 0, "nothing is rewritten twice"

@@ -99,6 +99,18 @@ def test_a_name_of_several_securities_tells_the_others() -> None:
     assert KNOWN.mentions(["Meta Platforms"]) == [[Named("META", "name", "Meta Platforms", others=("FB",))]]
 
 
+def test_a_share_that_is_called_just_so_goes_before_one_of_a_class() -> None:
+    known = table(row("BRK.A", "Berkshire Hathaway Inc. Class A"), row("BRK.B", "Berkshire B", "Berkshire Hathaway"))
+    [[found]] = known.mentions(["berkshire hathaway"])
+    assert (found.symbol, found.others) == ("BRK.B", ("BRK.A",))
+
+
+def test_a_share_that_is_gone_leaves_its_name_to_the_one_that_is_traded() -> None:
+    gone = row("FB", "Meta Platforms, Inc.", active=False)
+    [[found]] = table(gone, row("META", "Meta Platforms, Inc. Class A")).mentions(["meta platforms"])
+    assert (found.symbol, found.others) == ("META", ("FB",))
+
+
 def test_a_name_runs_over_a_line_end_only_in_flowing_speech() -> None:
     lines = ["i like goldman", "sachs and", "nvidia"]
     apart, flowing = KNOWN.mentions(lines), KNOWN.mentions(lines, flowing=True)

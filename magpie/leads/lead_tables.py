@@ -7,11 +7,9 @@ lists these too) and how a row comes about.
 import dataframely as dy
 import polars as pl
 
-from magpie.tables import Fate, Table, moment, one_of
+from magpie.tables import Fate, Table, moment, one_of, usd
 
 CAMPAIGN_DAY = {"campaign": "campaign_id", "day": "day"}
-# Nano-USD, as the ledger counts them: nine places, and a billion dollars before the point.
-MONEY = (18, 9)
 TIERS = ("hot", "warm", "cold")
 WORKFLOWS = ("new", "reviewed", "approved", "rejected", "contacted", "dismissed")
 LABELS = ("relevant", "not_relevant")
@@ -36,7 +34,7 @@ class LeadExtractions(Fate):
     prompt_source = dy.String(nullable=True, description="whose prompt it was: item, campaign or default")
     input_hash = dy.String(nullable=True)
     rendered_hash = dy.String(nullable=True)
-    cost_usd = dy.Decimal(*MONEY, description="USD that reading this post has cost so far, in whichever run")
+    cost_usd = usd("USD that reading this post has cost so far, in whichever run")
     tokens_in = dy.Int64(nullable=True)
     tokens_out = dy.Int64(nullable=True)
     credits = dy.Int64(nullable=True)
@@ -93,7 +91,7 @@ class Leads(dy.Schema):
     provider = dy.String(description="offline: rules, no model")
     model = dy.String(nullable=True)
     prompt_version = dy.String(nullable=True)
-    cost_usd = dy.Decimal(*MONEY, description="USD, as in lead_extractions")
+    cost_usd = usd("USD, as in lead_extractions")
     config_hash = dy.String()
 
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from http.server import ThreadingHTTPServer
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from magpie.llm.fake.counters import Counters, Seen
 from magpie.llm.fake.handler import Handler
 from magpie.llm.fake.misbehaviour import FakeFault, Faults
 from magpie.llm.fake.replies import Price, per_million
+from magpie.utc import utc_now
 
 __all__ = ["FakeFault", "FakeProvider", "Seen", "per_million"]
 
@@ -58,7 +59,7 @@ class FakeProvider:
         free_limit: int = FREE_LIMIT,
         free_used: int = 0,
         balance_usd: float | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.latency_s, self.responder, self.price, self.now = latency_s, responder, price, now
         self.models = None if models is None else frozenset(models)

@@ -32,6 +32,7 @@ from magpie.llm.request import Ask, Request
 from magpie.llm.settlement import fault_of, fault_settlement, settlement_of
 from magpie.llm.store import LedgerUnavailable, Store
 from magpie.llm.sweep import SweepReport, sweep
+from magpie.utc import utc_now
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], None]
@@ -88,10 +89,6 @@ class Answered:
 @dataclass(frozen=True)
 class _TryAgain:
     """Nothing was decided: the day turned while the call waited for its slot."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Gateway:

@@ -296,6 +296,15 @@ def purge(connection: sa.Connection, row_refs: Iterable[str]) -> int:
     return blanked
 
 
+def row_refs_of(connection: sa.Connection, items: Iterable[str]) -> list[str]:
+    """The rows that were asked about and are parts of these items: `id#1`, `id#2`."""
+    found: set[str] = set()
+    for item in items:
+        parts = sa.select(llm_call.c.row_ref).where(llm_call.c.row_ref.startswith(f"{item}#", autoescape=True))
+        found |= set(connection.execute(parts.distinct()).scalars())
+    return sorted(found)
+
+
 def _entry(row: sa.Row[Any]) -> Entry:
     body = zlib.decompress(row.body) if row.head.get("zlib") else row.body
     exchange = exchange_of(row.head, body)

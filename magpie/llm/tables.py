@@ -9,11 +9,9 @@ which a call was reserved, the one that its money counts for.
 
 import dataframely as dy
 
-from magpie.tables import Table, moment, one_of
+from magpie.tables import Table, moment, one_of, usd
 
 DAY = {"day": "day"}
-# Nano-USD, as the ledger counts them: nine places, and a billion dollars before the point.
-MONEY = (18, 9)
 STATES = ("reserved", "sent", "settled", "voided", "unknown", "lost")
 VERDICTS = ("accepted", "invalid", "exhausted")
 
@@ -62,9 +60,9 @@ class LlmCalls(dy.Schema):
     model_alias = dy.String(nullable=True)
     model_asked = dy.String()
     model_served = dy.String(nullable=True, description="as the provider's answer names it")
-    est_usd = dy.Decimal(*MONEY, description="the most it could cost; so much was reserved")
-    cost_usd = dy.Decimal(*MONEY, description="what it is charged at; 0 while open, and for hits")
-    saved_usd = dy.Decimal(*MONEY, description="of a hit: what the answer cost when it was bought")
+    est_usd = usd("the most it could cost; so much was reserved")
+    cost_usd = usd("what it is charged at; 0 while open, and for hits")
+    saved_usd = usd("of a hit: what the answer cost when it was bought")
     over_estimate = dy.Bool(description="whether it cost more than est_usd")
     tokens_in = dy.Int64(nullable=True, description="cached ones included; null where no usage was told")
     tokens_cached = dy.Int64(nullable=True, description="of tokens_in, read from the provider's cache")
@@ -94,7 +92,7 @@ class TaskLog(dy.Schema):
     phase = dy.String(description="how far it came; DONE is the end")
     # Not `status`: of a table's row that says ok, rejected, pending or failed, and who stores it goes by that.
     status = dy.String(regex=one_of("SUCCESS", "FAILURE"), description="FAILURE: no row of it got an answer")
-    cost_usd = dy.Decimal(*MONEY, description="of the calls of this task")
+    cost_usd = usd("of the calls of this task")
     tokens = dy.Int64(description="in and out")
     credits = dy.Int64()
     request_steps = _steps("the phases, with how long each took")
@@ -112,7 +110,7 @@ class SpendCaps(dy.Schema):
     per = dy.String(
         primary_key=True, regex=one_of("D", "M", "R"), description="the window: D a UTC day, M a UTC month, R a run"
     )
-    cap_usd = dy.Decimal(*MONEY, nullable=True, description="null: no bound on money")
+    cap_usd = usd("null: no bound on money", nullable=True)
     cap_calls = dy.Int64(nullable=True, description="null: no bound on the number of calls")
 
 

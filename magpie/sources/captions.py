@@ -28,7 +28,7 @@ from pydantic_core import from_json
 from magpie.sources.caption_tracks import FORMATS, Track, choose_track
 
 # One place for whoever reads captions.
-__all__ = ["FORMATS", "BadCaptions", "Line", "Track", "choose_track", "read_captions", "without_asides"]
+__all__ = ["FORMATS", "BadCaptions", "Line", "Track", "choose_track", "read_captions"]
 
 # A caption stays on screen for seconds; what is longer than this is no caption, and would fill a prompt by itself.
 MAX_LINE_CHARS = 10_000
@@ -52,8 +52,6 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u2060\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
-# 100: what stands in brackets for a sound is short; an opening bracket that is never closed must not swallow speech.
-_ASIDE = re.compile(r"\[[^\[\]]{0,100}\]|[♩♪♫♬🎵🎶]")
 
 
 class BadCaptions(ValueError):
@@ -88,11 +86,6 @@ def read_captions(data: bytes, format: str) -> list[Line]:
         if format == "srv3":
             return _lines_of_events(_srv3_events(data))
         return _lines_of_cues(_decoded(data), format)
-
-
-def without_asides(text: str) -> str:
-    """Return a text without [Music], [laughter] and notes of music, white space collapsed."""
-    return " ".join(_ASIDE.sub(" ", text).split())
 
 
 def _decoded(data: bytes) -> str:

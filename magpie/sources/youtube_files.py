@@ -4,15 +4,17 @@ Belongs here: finding them and what their names say. Does not belong here: what 
 what a caption file says (`captions.py`), and which videos and tracks count (the product).
 """
 
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from magpie.errors import UserError
 from magpie.sources.caption_tracks import FORMATS
+from magpie.sources.whole_file import write_whole
 
 INFO_ENDING = ".info.json"
 # Of a feed's entry, in the keys of an info.json.
@@ -24,6 +26,17 @@ _TRACK = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9_-]{1,40})?")
 # What tools other than yt-dlp put beside or in place of the language.
 _MANUAL = "manual"
 _KINDS = (_MANUAL, "auto", "auto-translated")
+# What stays of a video that is gone: who it is, whose it was, when, and who wrote the file.
+KEPT = (
+    "id",
+    "channel_id",
+    "timestamp",
+    "upload_date",
+    "epoch",
+    "availability",
+    "_magpie_source",
+    "_magpie_restriction",
+)
 _UNFINISHED = (".part", ".tmp")
 
 
@@ -131,3 +144,32 @@ def video_id_of(stem: str) -> str | None:
         return stem
     found = _BRACKETED_ID.search(stem)
     return found.group(1) if found else None
+
+
+def blank(folder: Path, gone: Collection[str]) -> int:
+    """Blank what a folder of ours holds of videos that are gone: captions go, of an info.json the bare facts stay.
+
+    Returns how many files were changed. Folders that users brought are not for this.
+    """
+    changed = 0
+    for found in find([folder]) if gone and folder.is_dir() else ():
+        if found.video_id not in gone:
+            continue
+        if found.kind == "captions":
+            found.path.unlink(missing_ok=True)
+            changed += 1
+        else:
+            changed += _blank_info(found.path)
+    return changed
+
+
+def _blank_info(path: Path) -> bool:
+    try:
+        held = json.loads(path.read_bytes())
+    except ValueError:
+        held = {}  # it could not be read before either; nothing of it stays
+    kept = {name: held[name] for name in KEPT if name in held} if isinstance(held, dict) else {}
+    if kept == held:
+        return False
+    write_whole(path, json.dumps(kept, separators=(",", ":")).encode())
+    return True

@@ -98,7 +98,9 @@ def question_rows(
         pieces = _pieces(lines, settings.whole_max_chars)
         whole += [_row(video, n, piece, len(pieces) > 1) for n, piece in enumerate(pieces, 1)]
         for number, start, end, title in spans.get(video["video_id"], ()):
-            inside = tuple(line for line in lines if line.char_start < end and line.char_end > start)
+            inside = tuple(
+                _clipped(line, start, end) for line in lines if line.char_start < end and line.char_end > start
+            )
             parts.append(_row(video, number, Segment(inside, title), True))
     frames = {"whole": pl.DataFrame(whole, schema=INPUTS), "parts": pl.DataFrame(parts, schema=INPUTS)}
     if settings.analysis_mode == "whole":
@@ -106,8 +108,17 @@ def question_rows(
     return {MARKET_OUTLOOK.name: frames["whole"], EXTRACT_PICKS.name: frames["parts"]}
 
 
+def _clipped(line: TimedLine, start: int, end: int) -> TimedLine:
+    """What of a line stands between two places: all of it, unless it is too long for one segment."""
+    first = max(start, line.char_start)
+    text = line.text[first - line.char_start : end - line.char_start]
+    return TimedLine(line.start_s, line.end_s, text, first)
+
+
 def _pieces(lines: Sequence[TimedLine], longest: int) -> list[Segment]:
-    if not lines or lines[-1].char_end <= longest:
+    if not lines:
+        return []
+    if lines[-1].char_end <= longest:
         return [Segment(tuple(lines))]
     return segments_of(lines, (), SegmentRules(CHUNK_CHARS, CHUNK_CHARS, CHUNK_OVERLAP_CHARS))
 
@@ -135,17 +146,14 @@ def _row(video: Mapping[str, Any], number: int, piece: Segment, partly: bool) ->
 
 def with_names(rows: pl.DataFrame, symbols: SymbolTable) -> pl.DataFrame:
     """Add which symbols each line names: what the offline rules find picks by, and models do not need."""
-    lines = [[line["text"] for line in row] for row in rows["lines"]]
-    flat = symbols.mentions([text for row in lines for text in row])
-    named, at = [], 0
-    for row in lines:
-        named.append(
-            [
-                [{name: getattr(found, name) for name in ("symbol", "how", "text", "sound_alike")} for found in line]
-                for line in flat[at : at + len(row)]
-            ]
-        )
-        at += len(row)
+    fields = ("symbol", "how", "text", "sound_alike")
+    named = [
+        [
+            [{name: getattr(found, name) for name in fields} for found in line]
+            for line in symbols.mentions([line["text"] for line in row], flowing=True)
+        ]
+        for row in rows["lines"]
+    ]
     return rows.with_columns(pl.Series("named", named, dtype=INPUTS["named"]))
 
 

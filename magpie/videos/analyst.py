@@ -226,10 +226,12 @@ def _quote(span: _Span) -> str:
     start = max(0, span.start - spare // 2) if len(span.text) > QUOTE_MAX_CHARS else 0
     if start and span.text[start - 1] != " ":
         start = span.text.find(" ", start) + 1
+    # A word that fills the quote alone is no speech, and is cut within: here before the line, below after it.
+    if len(span.text) - start < QUOTE_MIN_CHARS:
+        start = len(span.text) - QUOTE_MAX_CHARS
     if len(span.text) - start <= QUOTE_MAX_CHARS:
         return span.text[start:]
     end = span.text.rfind(" ", start, start + QUOTE_MAX_CHARS + 1)
-    # A word that fills the quote alone is no speech, and is cut within.
     return span.text[start : end if end - start >= QUOTE_MIN_CHARS else start + QUOTE_MAX_CHARS]
 
 

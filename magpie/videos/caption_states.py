@@ -28,6 +28,8 @@ _WAITS: dict[str, tuple[int, ...]] = {
     "cooling_down": COOL_S,
     "transport": TRANSPORT_S,
 }
+# What says nothing of the video: asked again later, it may be anything.
+PASSING = frozenset(_WAITS)
 # What says nothing of the video but of the source: the next one would be told the same.
 WHOLE_SOURCE = ("source_blocked", "cooling_down")
 
@@ -98,8 +100,8 @@ def after_visits(anchor: datetime, visits: Sequence[Fetch], patience: Patience) 
 
 
 def due(anchor: datetime, visits: Sequence[Fetch], patience: Patience, now: datetime) -> bool:
-    """Whether the source should be asked about a video again."""
-    if not visits or visits[-1].outcome == CAPTIONS:
+    """Whether the source should be asked about a video, for the first time or again."""
+    if not visits:
         return True
     state = after_visits(anchor, visits, patience)
     if state.status == "failed":

@@ -27,9 +27,10 @@ Span = tuple[str, date, date]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a sensor has dealt with: per channel and day a hash of its files, and spans still to request."""
+    """What a sensor has dealt with: per channel and day a hash of its files, deletions by count, spans to request."""
 
     days: dict[str, str]
+    deletions: int = 0
     waiting: tuple[Span, ...] = ()
 
     @classmethod
@@ -38,15 +39,16 @@ class Seen:
             return cls({})
         raw = json.loads(cursor)
         waiting = ((c, date.fromisoformat(a), date.fromisoformat(b)) for c, a, b in raw["waiting"])
-        return cls(raw["days"], tuple(waiting))
+        return cls(raw["days"], raw["deletions"], tuple(waiting))
 
     def dump(self) -> str:
-        return json.dumps({"days": self.days, "waiting": self.waiting}, default=str, sort_keys=True)
+        told = {"days": self.days, "deletions": self.deletions, "waiting": self.waiting}
+        return json.dumps(told, default=str, sort_keys=True)
 
     @property
     def state(self) -> str:
         """Short, for run keys."""
-        return hashlib.sha256(json.dumps(self.days, sort_keys=True).encode()).hexdigest()[:16]
+        return _hashed([self.days, self.deletions])[:16]
 
     def left_with(self, waiting: Sequence[Span]) -> "Seen":
         return replace(self, waiting=tuple(waiting))
@@ -63,8 +65,8 @@ def stale_files(settings: Settings, lake: Lake) -> list[str]:
     return listing.changed(stored, listing.fingerprint(places.files(), places))
 
 
-def after(seen: Seen, lake: Lake, settings: Settings, today: date) -> Seen:
-    """Return the state after looking: days of active channels whose files are others than before join the waiting."""
+def after(seen: Seen, lake: Lake, deleted: pl.DataFrame, settings: Settings, today: date) -> Seen:
+    """Return the state after looking: days whose files changed or whose videos are gone join the waiting ones."""
     active = {channel.channel_id for channel in settings.channels if channel.active}
     files = (
         lake.read(t.VIDEO_FILES)
@@ -79,9 +81,13 @@ def after(seen: Seen, lake: Lake, settings: Settings, today: date) -> Seen:
         if channel in active
     }
     touched = {key for key in days.keys() | seen.days.keys() if days.get(key) != seen.days.get(key)}
+    fresh = deleted["fullname"].slice(seen.deletions).to_list()
+    held = lake.read(t.VIDEOS).filter(pl.col("video_id").is_in(fresh)).select("channel_id", "day").collect()
+    touched |= {f"{channel}|{day}" for channel, day in held.iter_rows()}
     touched = {key for key in touched if key.partition("|")[0] in active}
-    old = {f"{channel}|{day}" for channel, first, last in seen.waiting for day in _between(first, last)}
-    return Seen(days, tuple(spans(tuple(key.split("|")) for key in touched | old)))  # type: ignore[misc]
+    still = (span for span in seen.waiting if span[0] in active)
+    old = {f"{channel}|{day}" for channel, first, last in still for day in _between(first, last)}
+    return Seen(days, deleted.height, tuple(spans(tuple(key.split("|")) for key in touched | old)))  # type: ignore[misc]
 
 
 def spans(pairs: Iterable[tuple[str, str]]) -> list[Span]:

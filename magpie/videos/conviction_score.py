@@ -22,7 +22,9 @@ from typing import Any
 import polars as pl
 
 from magpie.errors import UserError
+from magpie.lake import Lake
 from magpie.videos.consensus import counts
+from magpie.videos.tables import STOCK_MENTIONS, VIDEO_ANALYSES, VIDEOS
 
 # Labelled action, in lower case without apostrophes, as one of ours; the labels have one word for both of our last two.
 UNCLEAR = "unclear"
@@ -103,6 +105,32 @@ class Scores:
     strict: ModeScores
     videos: pl.DataFrame
     n_unlabelled: int
+
+
+@dataclass(frozen=True)
+class LakeScores:
+    """Scores of what is stored; of `n_labelled` videos with labels `n_unknown` are not there at all."""
+
+    scores: Scores
+    n_labelled: int
+    n_unknown: int
+
+
+def score_lake(lake: Lake, path: Path, *, include_rejected: bool = False) -> LakeScores:
+    """Score the active analyses of a lake against a file of labels.
+
+    Args:
+        path: as `read_labels` wants it; include_rejected: as of `predictions_of`.
+
+    Raises:
+        UserError: as of `read_labels`.
+    """
+    gold = gold_of(read_labels(path))
+    mine = pl.col("video_id").is_in(list(gold))
+    mentions, analyses = (lake.read(table).collect() for table in (STOCK_MENTIONS, VIDEO_ANALYSES))
+    known = set(lake.read(VIDEOS).filter(mine).select("video_id").collect()["video_id"])
+    predicted = predictions_of(mentions, analyses, include_rejected=include_rejected)
+    return LakeScores(score(gold, predicted), len(gold), len(gold.keys() - known))
 
 
 def read_labels(path: Path) -> list[Label]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from magpie.errors import UserError
+from magpie.lake import Lake
 from magpie.tables import UTC
 from magpie.text.markdown import escaped, link
 from magpie.videos.consensus import NEUTRAL, counts, said_at, stance
@@ -120,6 +122,23 @@ def digest(
     lines += _consensus_lines(consensus.filter(pl.col("day") == day))
     lines += _change_lines(changes.filter(pl.col("after_day") == day), names)
     return "\n".join([*lines, NOTICE, ""])
+
+
+def page(lake: Lake, day: date | None = None) -> str:
+    """Return the stored page of a day; default: of the last day with a video.
+
+    Raises:
+        UserError: there is none.
+    """
+    stored = lake.read(DAILY_DIGEST)
+    told = stored.filter(pl.col("videos") > 0).select(pl.min("day").alias("first"), pl.max("day").alias("last"))
+    first, last = told.collect().row(0)
+    if last is None:
+        raise UserError("no page is stored yet; run `magpie run videos` first")
+    found = stored.filter(pl.col("day") == (day or last)).select("markdown").collect()["markdown"]
+    if found.is_empty():
+        raise UserError(f"there is no page of {day}; videos are of {first} to {last}, more days by `magpie run videos`")
+    return str(found[0])
 
 
 def _by_day(frame: pl.DataFrame, days: Sequence[date]) -> dict[date, pl.DataFrame]:

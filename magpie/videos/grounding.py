@@ -23,6 +23,8 @@ from typing import Literal
 from rapidfuzz import fuzz
 
 MIN_WORDS = 4
+# A quote has at most 400 characters; the time to find what is most like it grows with the square of that.
+MAX_FUZZY_CHARS = 1000
 EXACT_SCORE = 100.0
 NEGATIONS = frozenset(
     [
@@ -156,6 +158,8 @@ def ground(quote: str, transcript: Transcript, *, fuzzy_min: float, near_s: int 
         seconds = [transcript.second(place) for place in places]
         located = seconds[0] if near_s is None else min(seconds, key=lambda second: abs(second - near_s))
         return Grounding("exact", EXACT_SCORE, located, wanted, "word for word")
+    if len(wanted) > MAX_FUZZY_CHARS:
+        return Grounding("none", 0.0, None, None, f"{len(wanted)} characters, too long to compare")
     return _most_alike(wanted, transcript, fuzzy_min)
 
 

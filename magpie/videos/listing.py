@@ -16,12 +16,17 @@ from magpie.fetches import Fetch
 from magpie.settings import Settings
 from magpie.sources.youtube_files import FEED_ENDING, FoundFile, find
 from magpie.sources.youtube_info import PRECISIONS, SOURCES, BadInfo, VideoInfo, merged, read_info
+from magpie.videos.caption_states import PASSING
 from magpie.videos.links import WATCH
 from magpie.videos.settings import Channel
 from magpie.videos.tables import VIDEO_FILES, VIDEOS
 
 # What a visit can find out that no file says.
 GONE = ("restricted", "private", "deleted")
+# Of these nobody may read anything any more, so nothing of theirs is kept.
+TOMBSTONES = ("private", "deleted")
+# As the control database names the deletion of a video.
+GONE_VIDEO = "video"
 LIVE = {"upcoming": "is_upcoming", "live_now": "is_live"}
 STREAMED = ("is_live", "was_live", "post_live", "is_upcoming")
 
@@ -52,10 +57,11 @@ class Places:
 
     def name(self, path: Path) -> str:
         whole = path.absolute()
-        for base in (self.home, self.root):
-            if whole.is_relative_to(base):
-                return whole.relative_to(base).as_posix()
-        return whole.as_posix()
+        if whole.is_relative_to(self.home):
+            inside = whole.relative_to(self.home)
+            # A file beside the settings may be called the same; that one keeps the name.
+            return (whole if self.home != self.root and (self.root / inside).exists() else inside).as_posix()
+        return (whole.relative_to(self.root) if whole.is_relative_to(self.root) else whole).as_posix()
 
     def path(self, name: str) -> Path:
         at_root = self.root / name
@@ -120,18 +126,18 @@ def _info_row(
     file: FoundFile, places: Places, known: Mapping[str, Any] | None, watched: Collection[str]
 ) -> dict[str, Any]:
     row = _measured(file, places)
-    if known is not None and (known["bytes"], known["modified_ns"]) == (file.bytes, file.modified_ns):
-        if known["status"] == "failed":
-            return {**known}
+    # What could not be read is tried again: a permission that was granted meanwhile changes neither size nor time.
+    read = known is not None and known["status"] != "failed"
+    if known is not None and read and (known["bytes"], known["modified_ns"]) == (file.bytes, file.modified_ns):
         row = {**known, "status": "ok", "reason": None, "observed": None, "day": None}
     else:
         try:
             info = read_info(file.path)
         except (BadInfo, OSError) as error:
             guess = "rss" if file.path.name.endswith(FEED_ENDING) else "archive"
-            told = str(error) if isinstance(error, BadInfo) else f"{file.path.name}: {error.strerror}"
             row |= {"video_id": file.video_id, "channel_id": None}
-            return row | {"source": guess, "status": "failed", "reason": "unreadable", "observed": told[:500]}
+            failed = {"status": "failed", "reason": "unreadable", "observed": _told(error, file.path)}
+            return row | {"source": guess} | failed
         row |= {
             "source": info.source,
             "video_id": info.video_id,
@@ -144,6 +150,11 @@ def _info_row(
     if row["status"] == "ok" and row["channel_id"] not in watched:
         row |= {"status": "rejected", "reason": "unknown_channel", "observed": row["channel_id"]}
     return row
+
+
+def _told(error: BadInfo | OSError, path: Path) -> str:
+    """The file by its name alone: an error of the system would tell the whole path."""
+    return (str(error) if isinstance(error, BadInfo) else f"{path.name}: {error.strerror}")[:500]
 
 
 def _says_less(row: Mapping[str, Any]) -> tuple[bool, int]:
@@ -204,37 +215,55 @@ def videos(
         placed = {name: first[name] for name in ("video_id", "channel_id", "day", "first_seen_at")}
         placed["url"] = WATCH + first["video_id"]
         try:
-            info = merged([read_info(places.path(row["source_file"])) for row in rows])
-        except (BadInfo, OSError) as error:
-            told = {"status": "failed", "reason": "unreadable", "observed": str(error)[:500]}
+            info = _merged(rows, places)
+        except BadInfo as error:
+            told = {"status": "failed", "reason": "unreadable", "observed": str(error)}
             made.append({**placed, **_UNREAD, **told, "source": first["source"]})
             continue
         made.append({**placed, **_facts(info, visits.get(first["video_id"], ()), rules)})
     return VIDEOS.shaped(pl.DataFrame(made, schema=VIDEOS.dtypes))
 
 
+def _merged(rows: Sequence[Mapping[str, Any]], places: Places) -> VideoInfo:
+    infos = []
+    for row in rows:
+        path = places.path(row["source_file"])
+        try:
+            infos.append(read_info(path))
+        except (BadInfo, OSError) as error:
+            raise BadInfo(_told(error, path)) from None
+        if infos[-1].video_id != row["video_id"]:
+            raise BadInfo(f"{path.name} describes another video than when it was found")
+    return merged(infos)
+
+
 def _facts(info: VideoInfo, visits: Sequence[Fetch], rules: ListingRules) -> dict[str, Any]:
     availability, restriction, live_status = info.availability, info.restriction, info.live_status
-    last = visits[-1] if visits else None
+    last = next((visit for visit in reversed(visits) if visit.outcome not in PASSING), None)
     if last is not None and (info.epoch is None or last.at >= info.epoch):
         if last.outcome in GONE:
             availability, restriction = last.outcome, last.detail or restriction  # type: ignore[assignment]
         live_status = LIVE.get(last.outcome, live_status)  # type: ignore[assignment]
-    tiny = info.duration_s is not None and info.duration_s < rules.min_duration_s
-    kind = "live" if live_status in STREAMED else "short" if info.is_short or tiny else "video"
+    short = info.is_short or _is_tiny(info, rules)
+    kind = "live" if live_status in STREAMED else "short" if short else "video"
+    told = availability not in TOMBSTONES
     return {
-        "title": info.title or "",
-        "description": info.description or "",
+        "title": info.title or "" if told else "",
+        "description": info.description or "" if told else "",
         "published_at": info.published_at,
         "date_precision": info.date_precision,
         **{name: getattr(info, name) for name in ("duration_s", "view_count", "like_count", "ended_at", "language")},
         "media_kind": kind,
         "live_status": live_status,
         "availability": availability,
-        "chapters": [{"start_s": chapter.start_s, "title": chapter.title} for chapter in info.chapters],
+        "chapters": [{"start_s": chapter.start_s, "title": chapter.title} for chapter in info.chapters if told],
         "source": info.source,
         **_fate(info, kind, availability, restriction, live_status, rules),
     }
+
+
+def _is_tiny(info: VideoInfo, rules: ListingRules) -> bool:
+    return info.duration_s is not None and info.duration_s < rules.min_duration_s
 
 
 def _fate(
@@ -251,10 +280,11 @@ def _fate(
     if rules.since and info.published_at and info.published_at.date() < rules.since:
         told = {"observed": str(info.published_at.date()), "threshold": str(rules.since)}
         return {"status": "rejected", "reason": "before_since", **told}
-    if kind == "short":
+    # How long a stream gets is known once it is over.
+    if kind == "short" or (live_status not in LIVE.values() and _is_tiny(info, rules)):
         seen = "called a Short" if info.is_short else f"{info.duration_s:g}"
         return {"status": "rejected", "reason": "short", "observed": seen, "threshold": str(rules.min_duration_s)}
-    if live_status in ("is_upcoming", "is_live"):
+    if live_status in LIVE.values():
         reason = "upcoming" if live_status == "is_upcoming" else "live_now"
         return {"status": "pending", "reason": reason, "observed": live_status}
     return {"status": "ok"}

@@ -15,6 +15,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from magpie.text.stopwords import STOP_WORDS
@@ -47,8 +48,8 @@ WORD_TICKERS = frozenset(_WORDS.split()) | {word.lower() for word in SHOUTED}
 MIN_TICKER = 3
 # One letter is never a name by itself.
 MIN_NAME = 2
-# Every name that stands anywhere in these lines is searched in all of them, so the more lines, the more names for each.
-LINES_AT_ONCE = 1000
+# As many as some videos have; all lines of a channel at once would be held in memory several times over.
+LINES_AT_ONCE = 10_000
 _STRENGTH: Mapping[str, int] = {"cashtag": 0, "ticker": 1, "name": 2, "alias": 3}
 
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z]{1,5}(?:[.-][A-Za-z])?)(?!\w)")
@@ -56,8 +57,9 @@ _TICKER = re.compile(rf"(?<![\w$])[A-Z]{{{MIN_TICKER},5}}(?:[.-][A-Z])?(?!\w)")
 # Nvidia's is Nvidia.
 _POSSESSIVE = re.compile(rf"[{APOSTROPHES}][sS]\b")
 # Full stops and line feeds stay, for they part sentences and lines.
+_CONTROLS = {chr(code): " " for code in (*range(32), 127) if chr(code) != "\n"}
 _MARKS = str.maketrans(
-    dict.fromkeys(string.punctuation + "\t\r\v\f", " ") | dict.fromkeys(".!?", ".") | dict.fromkeys(APOSTROPHES)
+    _CONTROLS | dict.fromkeys(string.punctuation, " ") | dict.fromkeys(".!?", ".") | dict.fromkeys(APOSTROPHES)
 )
 _NO_APOSTROPHES = str.maketrans("", "", APOSTROPHES)
 # AT&T is one word, and no "at" before a "t".
@@ -70,7 +72,8 @@ _AFTER = re.compile(
     r"(?: (?:class \w+|common stock|inc|incorporated|corp|corporation|co|company|ltd|limited|plc|n v|nv|s a|sa|ag|se|lp"
     r"|l p|holdings?|group|technologies|the))+$"
 )
-_NEXT_WORD = re.compile(r"[ \n](\w+)")
+_NEXT_WORD = re.compile(r" (\w+)")
+_CLASS = re.compile(r"\bclass \w\b", re.IGNORECASE)
 # As SEC writes where a company is incorporated: BANK OF AMERICA CORP /DE/.
 _STATE = re.compile(r"\s*/\s*[A-Za-z]{2,3}\s*/?\s*$")
 
@@ -95,12 +98,17 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """One way a security is spelled in the table."""
+    """One way a security is spelled in the table. `active`: it can still be traded."""
 
     symbol: str
     how: How
     text: str
     sound_alike: bool = False
+    active: bool = True
+
+    @property
+    def order(self) -> tuple[bool, bool, bool]:
+        return self.sound_alike, not self.active, bool(_CLASS.search(self.text))
 
 
 @dataclass(frozen=True)
@@ -119,9 +127,13 @@ class NameIndex:
 
     @classmethod
     def of(cls, spellings: Iterable[Spelling], tickers: Mapping[str, str]) -> "NameIndex":
-        """Index spellings, the preferred security first; real names go before sound-alike ones."""
+        """Index spellings, those of preferred securities first where several share one.
+
+        Real names go before sound-alike ones, then active securities before those that are gone, then names without a
+        class of shares before those with one: whoever says Berkshire means the share that the table calls just so.
+        """
         grouped: dict[str, list[Spelling]] = {}
-        for spelling in sorted(spellings, key=lambda one: one.sound_alike):
+        for spelling in sorted(spellings, key=lambda one: one.order):
             for words in _speech_forms(spelling.text):
                 held = grouped.setdefault(words, [])
                 known = any(one.symbol == spelling.symbol for one in held)
@@ -175,28 +187,29 @@ class NameIndex:
         cased = _spoken(raw)
         flat = _lowered(cased).replace(".", " ")
         flat = flat.replace("\n", " ") if flowing else flat
-        said = set(flat.split())
-        names = [
-            name
-            for word in said & self.by_first_word.keys()
-            for name in self.by_first_word[word]
-            if said.issuperset(name.split(" "))
-        ]
         ends = _line_ends(cased)
         taken: set[int] = set()
-        for name in sorted(names, key=lambda name: (-len(name), name)):
-            for start in _whole(name, flat):
-                end = start + len(name)
-                if not taken.isdisjoint(range(start, end)) or (
-                    _is_everyday(name) and not _stands_out(cased, start, end)
-                ):
-                    continue
-                taken.update(range(start, end))
-                meant, *others = self.spellings[name]
-                text = cased[start:end].replace("\n", " ").replace(".", " ")
-                # The first line feed stands before the first line.
-                number = bisect_left(ends, start) - 1
-                yield number, Named(meant.symbol, meant.how, text, meant.sound_alike, tuple(o.symbol for o in others))
+        for start, name in sorted(self._whole(flat), key=lambda found: (-len(found[1]), found)):
+            end = start + len(name)
+            if not taken.isdisjoint(range(start, end)) or (
+                _is_everyday(name) and not _stands_out(cased, flat, start, end)
+            ):
+                continue
+            taken.update(range(start, end))
+            meant, *others = self.spellings[name]
+            text = cased[start:end].replace("\n", " ").replace(".", " ")
+            # The first line feed stands before the first line.
+            number = bisect_left(ends, start) - 1
+            yield number, Named(meant.symbol, meant.how, text, meant.sound_alike, tuple(o.symbol for o in others))
+
+    def _whole(self, flat: str) -> Iterator[tuple[int, str]]:
+        """Every name that stands in the text as whole words, and where, also within another."""
+        words = flat.replace("\n", " ").split(" ")
+        starts = accumulate((len(word) + 1 for word in words), initial=0)
+        for start, word in zip(starts, words, strict=False):
+            for name in self.by_first_word.get(word, ()):
+                if flat.startswith(name, start) and flat[start + len(name)] in " \n":
+                    yield start, name
 
 
 def is_spelled_out(symbol: str, text: str) -> bool:
@@ -207,7 +220,8 @@ def is_spelled_out(symbol: str, text: str) -> bool:
     counts.
     """
     base = symbol.removesuffix("-USD")
-    if len(base) < MIN_NAME or base in SHOUTED:
+    # A search without regard to case reads slowly, and most symbols are nowhere in the text.
+    if len(base) < MIN_NAME or base in SHOUTED or base.split(".")[0].lower() not in text.lower():
         return False
     strict = len(base) < MIN_TICKER or base.lower() in WORD_TICKERS | STOP_WORDS
     pattern = re.escape(base).replace(r"\.", r"[.\- ]?")
@@ -260,22 +274,14 @@ def _has_lower_case(raw: str, ends: Sequence[int], number: int) -> bool:
     return any(char.islower() for char in raw[start:end])
 
 
-def _whole(name: str, flat: str) -> Iterator[int]:
-    place = flat.find(name)
-    while place >= 0:
-        if flat[place - 1] in " \n" and flat[place + len(name)] in " \n":
-            yield place
-        place = flat.find(name, place + 1)
-
-
 def _is_everyday(name: str) -> bool:
     return name in EVERYDAY_NAMES or name in STOP_WORDS
 
 
-def _stands_out(cased: str, start: int, end: int) -> bool:
+def _stands_out(cased: str, flat: str, start: int, end: int) -> bool:
     """Whether an everyday word is meant as a company: by the word after it, or its capital after a lower-case word."""
-    following = _NEXT_WORD.match(cased, end)
-    if following and following[1].lower() in SHARE_WORDS:
+    following = _NEXT_WORD.match(flat, end)
+    if following and cased[end] != "." and following[1] in SHARE_WORDS:
         return True
     words = re.split(r"[ \n.]", cased[start:end])
     before = cased[cased.rfind(" ", 0, start - 1) + 1 : start - 1]

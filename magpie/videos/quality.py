@@ -121,7 +121,7 @@ def alpha_recomputes(lake: Lake, partitions: Partitions) -> Finding:
 def _share(
     table: Table, of: pl.Expr, bad: pl.Expr, bound: float, good: str, some: str
 ) -> Callable[[Lake, Partitions], Finding]:
-    """A finding for each channel and day in which more than a share of the rows is bad."""
+    """A finding for each channel of which more than a share of the rows is bad."""
 
     def judge(lake: Lake, partitions: Partitions) -> Finding:
         rows = lake.read(table, partitions).filter(of)

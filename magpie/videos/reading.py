@@ -6,13 +6,14 @@ whether a pick is true (`verify.py`).
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from magpie.llm.prompts import load
 from magpie.llm.spec import FunctionSpec, InvalidAnswer, Row, Trust
+from magpie.sources.youtube_info import MAX_SECONDS
 from magpie.videos.analyst import outlook, pick_rows
 from magpie.videos.symbols import Named
 
@@ -138,7 +139,7 @@ def _checked(picks: Sequence[Pick], row: Row, last_try: bool) -> tuple[Pick, ...
                 f"{QUOTE_MAX_CHARS} characters of the transcript word for word"
             )
     end = row["duration_s"]
-    bound = float("inf") if end is None else float(end) + PAST_THE_END_S
+    bound = MAX_SECONDS if end is None else float(end) + PAST_THE_END_S
     return tuple(
         pick.model_copy(
             update={
@@ -151,7 +152,7 @@ def _checked(picks: Sequence[Pick], row: Row, last_try: bool) -> tuple[Pick, ...
 
 
 def _within(seconds: int | None, bound: float) -> int | None:
-    return seconds if seconds is not None and seconds <= bound else None
+    return seconds if seconds is not None and 0 <= seconds <= bound else None
 
 
 def offline_picks(row: Row) -> ExtractedPicks:
@@ -187,48 +188,60 @@ _INPUTS: Mapping[str, Trust] = {
     "segment": "untrusted",
 }
 
-MARKET_OUTLOOK: FunctionSpec[MarketOutlook] = FunctionSpec(
-    name="market_outlook",
-    version=1,
-    display_name="Market outlook",
-    description="Sum up what a video says of the market as a whole: direction, reasons, themes, risks.",
-    template=load("magpie.videos", "market_outlook"),
-    output=MarketOutlook,
-    alias="fast",
-    inputs=_INPUTS,
-    variables=variables,
-    check=check_outlook,
-    offline=offline_outlook,
+Found = TypeVar("Found", bound=Answer)
+
+
+def _about_a_video(
+    name: str,
+    title: str,
+    description: str,
+    output: type[Found],
+    check: Callable[[Found, Row, bool], Found],
+    offline: Callable[[Row], Found],
+    max_output_tokens: int,
+) -> FunctionSpec[Found]:
+    """What the three have in common: inputs, model, and that the same video is read the same way twice."""
+    return FunctionSpec(
+        name=name,
+        version=1,
+        display_name=title,
+        description=description,
+        template=load("magpie.videos", name),
+        output=output,
+        alias="fast",
+        inputs=_INPUTS,
+        variables=variables,
+        check=check,
+        offline=offline,
+        max_output_tokens=max_output_tokens,
+        temperature=0.0,
+    )
+
+
+MARKET_OUTLOOK = _about_a_video(
+    "market_outlook",
+    "Market outlook",
+    "Sum up what a video says of the market as a whole: direction, reasons, themes, risks.",
+    MarketOutlook,
+    check_outlook,
+    offline_outlook,
     max_output_tokens=1500,
-    temperature=0.0,
 )
-EXTRACT_PICKS: FunctionSpec[ExtractedPicks] = FunctionSpec(
-    name="extract_picks",
-    version=1,
-    display_name="Extract picks",
-    description="List the securities that the speaker of a piece of a video has a view on, each with a quote.",
-    template=load("magpie.videos", "extract_picks"),
-    output=ExtractedPicks,
-    alias="fast",
-    inputs=_INPUTS,
-    variables=variables,
-    check=check_picks,
-    offline=offline_picks,
+EXTRACT_PICKS = _about_a_video(
+    "extract_picks",
+    "Extract picks",
+    "List the securities that the speaker of a piece of a video has a view on, each with a quote.",
+    ExtractedPicks,
+    check_picks,
+    offline_picks,
     max_output_tokens=4000,
-    temperature=0.0,
 )
-ANALYZE_VIDEO: FunctionSpec[VideoAnalysis] = FunctionSpec(
-    name="analyze_video",
-    version=1,
-    display_name="Analyze video",
-    description="Outlook and picks of a whole video in one answer.",
-    template=load("magpie.videos", "analyze_video"),
-    output=VideoAnalysis,
-    alias="fast",
-    inputs=_INPUTS,
-    variables=variables,
-    check=check_analysis,
-    offline=offline_analysis,
+ANALYZE_VIDEO = _about_a_video(
+    "analyze_video",
+    "Analyze video",
+    "Outlook and picks of a whole video in one answer.",
+    VideoAnalysis,
+    check_analysis,
+    offline_analysis,
     max_output_tokens=5000,
-    temperature=0.0,
 )

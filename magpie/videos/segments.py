@@ -140,24 +140,30 @@ def _length(lines: Sequence[TimedLine]) -> int:
 
 
 def _at_pauses(lines: Sequence[TimedLine], rules: SegmentRules) -> Iterator[Segment]:
-    first = 0
-    while first < len(lines):
-        end = _cut(lines, first, rules)
+    first = done = 0
+    while done < len(lines):
+        end = _cut(lines, first, done, rules)
         yield Segment(tuple(lines[first:end]))
-        if end == len(lines):
-            return
-        first = _with_overlap(lines, first, end, rules)
+        first, done = _with_overlap(lines, first, end, rules), end
 
 
-def _cut(lines: Sequence[TimedLine], first: int, rules: SegmentRules) -> int:
-    """The index of the first line of the next segment: after the longest pause near the target."""
+def _most(rules: SegmentRules) -> int:
+    return min(rules.longest, round(rules.target * (1 + TARGET_TOLERANCE)))
+
+
+def _cut(lines: Sequence[TimedLine], first: int, done: int, rules: SegmentRules) -> int:
+    """The index of the first line of the next segment: after the longest pause near the target.
+
+    Args:
+        done: the lines before it are in segments already; a cut among them would repeat them and add nothing.
+    """
     start = lines[first].char_start
-    most = min(rules.longest, round(rules.target * (1 + TARGET_TOLERANCE)))
+    most = _most(rules)
     if lines[-1].char_end - start <= most:
         return len(lines)
-    fitting = first + 1
+    fitting = done + 1
     best: tuple[float, int, int] | None = None
-    for at in range(first + 1, len(lines)):
+    for at in range(done + 1, len(lines)):
         length = lines[at - 1].char_end - start
         if length > most:
             break
@@ -170,9 +176,15 @@ def _cut(lines: Sequence[TimedLine], first: int, rules: SegmentRules) -> int:
 
 
 def _with_overlap(lines: Sequence[TimedLine], first: int, end: int, rules: SegmentRules) -> int:
-    """Go back by as many whole lines as the overlap holds, so that what is said across a cut is read once whole."""
+    """Go back by as many whole lines as the overlap holds, so that what is said across a cut is read once whole.
+
+    The next line still has to fit behind them.
+    """
     at = end
+    next_end = lines[end].char_end if end < len(lines) else lines[-1].char_end
     while at - 1 > first and lines[end - 1].char_end - lines[at - 1].char_start <= rules.overlap:
+        if next_end - lines[at - 1].char_start > _most(rules):
+            break
         at -= 1
     return at
 

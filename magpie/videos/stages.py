@@ -4,12 +4,14 @@ Belongs here: joining settings, lake, engine and rules for a set of partitions, 
 alike. Does not belong here: the rules themselves (their own modules), scheduling, writing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from magpie.control import Control
 from magpie.errors import UserError
 from magpie.fetches import Fetch, Fetches
 from magpie.lake import Lake
@@ -31,13 +33,15 @@ from magpie.videos.analysis import Asked
 from magpie.videos.caption_states import Patience
 from magpie.videos.consensus import ConsensusRules, ticker_consensus
 from magpie.videos.digest import CHANGE_DAYS, daily_digest
-from magpie.videos.listing import ListingRules, Places
+from magpie.videos.listing import GONE_VIDEO, TOMBSTONES, ListingRules, Places
 from magpie.videos.outcomes import OutcomeRules, pick_outcomes
 from magpie.videos.prices import Sessions
 from magpie.videos.settings import AnalysisVersion, Channel
 from magpie.videos.symbols import SymbolTable
 from magpie.videos.transcripts import CaptionFile, Shelf, Visited
 from magpie.videos.transcripts import transcripts as transcripts_of
+
+log = logging.getLogger(__name__)
 
 # As scopes of the ledger and shares of quotas name it.
 PRODUCT = "videos"
@@ -67,10 +71,10 @@ class Reader:
             videos, transcripts, segments: rows of the channel's partitions.
         """
         questions = analysis.question_rows(videos, transcripts, segments, self.settings.videos)
-        versions = sorted(self.settings.videos.analysis_versions, key=lambda version: not version.active)
         made: list[pl.DataFrame] = []
         summaries: list[Summary] = []
-        for version in versions:
+        for asked in self.versions(channel):
+            version = asked.version
             results: dict[str, pl.DataFrame] = {}
             for function, rows in questions.items():
                 done = self.engine.run(
@@ -81,13 +85,34 @@ class Reader:
                 )
                 results[function] = done.rows
                 summaries.append(done.summary)
-            made.append(analysis.video_analyses(transcripts, questions, results, self.asked(channel, version)))
+            made.append(analysis.video_analyses(transcripts, questions, results, asked))
         return pl.concat(made), tuple(summaries)
 
+    def versions(self, channel: Channel) -> tuple[Asked, ...]:
+        """The versions that are asked about this channel's videos, the active one first.
+
+        One that asks the same prompts of the same model as another would give the same rows: it is left out. Without
+        keys of providers that is so of all versions that differ by their model alone.
+        """
+        ordered = sorted(self.settings.videos.analysis_versions, key=lambda version: not version.active)
+        found: dict[tuple[str, str], Asked] = {}
+        for version in ordered:
+            asked = self.asked(channel, version)
+            first = found.setdefault((asked.prompt_version, asked.model), asked)
+            if first is not asked:
+                log.warning("version %s asks as %s does, so it is left out", version.label, first.version.label)
+        return tuple(found.values())
+
     def ready(self, function: str, rows: pl.DataFrame, channel: Channel, version: AnalysisVersion) -> pl.DataFrame:
-        """The rows as the function wants them: the offline rules are told which symbols each line names."""
-        asking = self.engine.asking(function, rows, self.scope(function, channel, version))
-        return rows if asking.models else analysis.with_names(rows, self.symbols)
+        """The rows as the function wants them.
+
+        The offline rules are told which symbols each line names. A model's rows bear its name, so that the books keep
+        apart what two models cost and how often each failed.
+        """
+        models = self.engine.asking(function, rows, self.scope(function, channel, version)).models
+        if not models:
+            return analysis.with_names(rows, self.symbols)
+        return rows.with_columns(pl.concat_str("row_ref", pl.lit(f"@{models[0].provider}/{models[0].model_id}")))
 
     def asked(self, channel: Channel, version: AnalysisVersion) -> Asked:
         """The parts of the key of this channel's analyses in one version."""
@@ -135,9 +160,14 @@ class Source:
 
     settings: Settings
     lake: Lake
-    fetches: Fetches
+    control: Control
     youtube: YouTube | None
     clock: Callable[[], datetime]
+
+    @property
+    def fetches(self) -> Fetches:
+        """What YouTube was asked before, and said."""
+        return Fetches(self.control)
 
     def video_files(self) -> pl.DataFrame:
         """Look through the folders; what has not changed since the last time is not read again."""
@@ -158,9 +188,11 @@ class Source:
     def transcripts(self, channel: Channel, days: Sequence[date], videos: pl.DataFrame) -> pl.DataFrame:
         """The captions of those videos; YouTube is asked for what no file holds, if that is switched on and due."""
         places, files = Places.of(self.settings), self._files(channel, days)
+        spoken = dict(videos.select("video_id", "language").iter_rows())
         held: dict[str, list[CaptionFile]] = {}
         for row in files.filter((pl.col("kind") == "captions") & (pl.col("status") == "ok")).iter_rows(named=True):
-            track = Track(row["track"] or channel.language, row["format"], row["manual"])
+            unnamed = spoken.get(row["video_id"]) or channel.language
+            track = Track(row["track"] or unnamed, row["format"], row["manual"])
             held.setdefault(row["video_id"], []).append(CaptionFile(places.path(row["source_file"]), track))
         visits = self.fetches.of(SOURCE, files["video_id"].unique().to_list(), VISIT)
         shelf = Shelf(held, visits, self._visit(channel) if self.youtube and channel.active else None)
@@ -186,7 +218,15 @@ class Source:
         languages = {channel_id: channel.language for channel_id, channel in channels.items()}
         found = self.youtube.poll(languages, set(known), self.settings.videos.max_visits_per_poll, wanted)
         again = [] if found.stopped else self._again(languages, self.settings.videos.max_visits_per_poll)
-        return replace(found, visits=(*found.visits, *again))
+        visits = (*found.visits, *again)
+        self._record_gone(visits)
+        return replace(found, visits=visits)
+
+    def _record_gone(self, visits: Iterable[Visit]) -> None:
+        """Note videos that nobody may see any more, so that what was kept of them goes too."""
+        gone = [(visit.video_id, GONE_VIDEO) for visit in visits if visit.outcome in TOMBSTONES]
+        if gone:
+            self.control.record_deletions(gone, self.clock())
 
     def _again(self, languages: Mapping[str, str], limit: int) -> list[Visit]:
         """Visit what was upcoming or live when it was last looked at."""
@@ -209,6 +249,7 @@ class Source:
 
         def visit(video_id: str, language: str) -> Visited:
             found = youtube.visit(video_id, channel.channel_id, language)
+            self._record_gone([found])
             fetch = Fetch(SOURCE, video_id, VISIT, self.clock(), found.outcome, found.detail)
             info = next((path for path in found.files if path.name.endswith(INFO_ENDING)), None)
             manual = read_info(info).manual_tracks if info else ()

@@ -158,9 +158,9 @@ def _index(securities: Mapping[str, Security]) -> NameIndex:
     spellings = []
     for one in securities.values():
         name, *aliases = one.names
-        spellings.append(Spelling(one.symbol, "name", name))
-        spellings += [Spelling(one.symbol, "alias", alias) for alias in aliases]
-        spellings += [Spelling(one.symbol, "alias", heard, sound_alike=True) for heard in one.sound_alikes]
+        spellings.append(Spelling(one.symbol, "name", name, active=one.active))
+        spellings += [Spelling(one.symbol, "alias", alias, active=one.active) for alias in aliases]
+        spellings += [Spelling(one.symbol, "alias", heard, True, one.active) for heard in one.sound_alikes]
     pairs = {
         symbol.removesuffix(CRYPTO_QUOTE): symbol for symbol, one in securities.items() if one.asset_type == CRYPTO
     }

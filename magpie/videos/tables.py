@@ -10,14 +10,12 @@ partition again; a video never gets one of its own.
 import dataframely as dy
 import polars as pl
 
-from magpie.tables import Fate, Table, moment, one_of
+from magpie.sources.caption_tracks import FORMATS
+from magpie.tables import Fate, Table, moment, one_of, usd
 
 CHANNEL_DAY = {"channel": "channel_id", "day": "day"}
 DAY = {"day": "day"}
-# Nano-USD, as the ledger counts them.
-MONEY = (18, 9)
 SOURCES = ("archive", "ytdlp", "rss")
-CAPTION_FORMATS = ("json3", "srv3", "vtt", "srt")
 ASSET_TYPES = ("equity", "etf", "crypto", "index", "other")
 ACTIONS = ("buy", "sell", "hold", "watch", "avoid", "short", "mention")
 HORIZONS = ("intraday", "short", "medium", "long", "unspecified")
@@ -43,7 +41,7 @@ class VideoFiles(Fate):
     manual_tracks = dy.List(dy.String(), nullable=True, description="caption languages that people wrote")
     track = dy.String(nullable=True, description="language of a caption file as yt-dlp names it: en, en-orig, nl-en")
     manual = dy.Bool(nullable=True, description="whether people wrote the captions, as name or info.json says")
-    format = dy.String(nullable=True, regex=one_of(*CAPTION_FORMATS))
+    format = dy.String(nullable=True, regex=one_of(*FORMATS))
 
 
 class VideoRows(Fate):
@@ -75,7 +73,7 @@ class Transcripts(Fate):
     language = dy.String(nullable=True)
     caption_source = dy.String(nullable=True, regex=one_of("captions_manual", "captions_auto"))
     track = dy.String(nullable=True)
-    format = dy.String(nullable=True, regex=one_of(*CAPTION_FORMATS))
+    format = dy.String(nullable=True, regex=one_of(*FORMATS))
     raw_text = dy.String(nullable=True, description="the cleaned lines, joined by spaces")
     segments = dy.List(
         dy.Struct({"start_s": dy.Float64(), "end_s": dy.Float64(), "text": dy.String()}),
@@ -141,7 +139,7 @@ class VideoAnalyses(Fate):
     n_picks = dy.Int64(nullable=True)
     prompt_tokens = dy.Int64()
     completion_tokens = dy.Int64()
-    cost_usd = dy.Decimal(*MONEY, description="USD that reading this video has cost so far, in whichever run")
+    cost_usd = usd("USD that reading this video has cost so far, in whichever run")
     attempts = dy.Int64(description="answers that did not validate")
     provider = dy.String(nullable=True, description="who answered; offline: rules, no model")
     answered_by = dy.String(nullable=True, description="models that answered, where fallbacks did too")

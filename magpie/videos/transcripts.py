@@ -16,7 +16,7 @@ import polars as pl
 
 from magpie.fetches import Fetch
 from magpie.sources.captions import BadCaptions, Line, Track, choose_track, read_captions
-from magpie.videos.caption_states import WHOLE_SOURCE, Patience, State, absent, after_visits, due
+from magpie.videos.caption_states import CAPTIONS, WHOLE_SOURCE, Patience, State, absent, after_visits, due
 from magpie.videos.tables import TRANSCRIPTS
 
 
@@ -76,14 +76,16 @@ def transcripts(
 def _transcript(
     video: Mapping[str, Any], shelf: Shelf, language: str, patience: Patience, now: Callable[[], datetime]
 ) -> dict[str, Any]:
-    held, problem = _read(shelf.files.get(video["video_id"], ()), language)
+    files = shelf.files.get(video["video_id"], ())
+    held, problem = _read(files, language)
     if held:
         return held
     anchor = video["ended_at"] or video["published_at"] or video["first_seen_at"]
     if shelf.visit is None:
         return _told(problem or absent(anchor, now(), patience))
     visits = tuple(shelf.visits.get(video["video_id"], ()))
-    if due(anchor, visits, patience, now()):
+    lost = bool(visits) and visits[-1].outcome == CAPTIONS and not files
+    if lost or due(anchor, visits, patience, now()):
         if shelf.resting is not None:
             return _told(shelf.resting)
         visited = shelf.visit(video["video_id"], language)
@@ -93,15 +95,19 @@ def _transcript(
         visits = (*visits, visited.fetch)
         if visited.fetch.outcome in WHOLE_SOURCE:
             shelf.resting = after_visits(anchor, visits, patience)
-    return _told(problem or after_visits(anchor, visits, patience))
+    state = after_visits(anchor, visits, patience)
+    # A file that cannot be read is the end of it only where YouTube has nothing better to come.
+    return _told(problem if problem and state.status == "failed" else state)
 
 
 def _read(files: Sequence[CaptionFile], language: str) -> tuple[dict[str, Any] | None, State | None]:
     """The best track that holds text; else, where files could not be read, what is wrong with the best of them."""
-    left = {file.track: file for file in files}
+    # Archive and Magpie's own folder may both hold a track.
+    left = list(files)
     problem: State | None = None
-    while (track := choose_track(list(left), language)) is not None:
-        file = left.pop(track)
+    while (track := choose_track([file.track for file in left], language)) is not None:
+        file = next(file for file in left if file.track == track)
+        left.remove(file)
         try:
             lines = read_captions(file.path.read_bytes(), track.format)
         except (BadCaptions, OSError) as error:

@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -20,6 +20,7 @@ from magpie.llm.providers.text import one_line, storable
 from magpie.llm.providers.transport import MOST_BYTES
 from magpie.llm.reply import FinishReason, Reply, Usage
 from magpie.llm.request import Ask, Image, Request, canonical
+from magpie.utc import utc_now
 
 # What the API takes as a schema's name.
 SCHEMA_NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -53,7 +54,7 @@ class OpenAIApi(SdkProvider):
         bound_name: str = "max_tokens",
         needs_key: bool = True,
         proxy: str | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         super().__init__(name, base_url, key, proxy=proxy, clock=clock, most_bytes=most_bytes)

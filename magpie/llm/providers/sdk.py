@@ -7,7 +7,7 @@ wording (`openai_api.py`, `anthropic_api.py`).
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -21,6 +21,7 @@ from magpie.llm.providers.text import Secret, one_line
 from magpie.llm.providers.transport import MOST_BYTES, client_of, recorded
 from magpie.llm.reply import Exchange, Fault, Reply, Usage
 from magpie.llm.request import Ask, Image, Request
+from magpie.utc import utc_now
 
 # Stands where an SDK wants a key; the transport puts the real one on.
 NO_KEY = "put-on-by-the-transport"
@@ -45,7 +46,7 @@ class SdkProvider(ABC):
         key: str | None,
         *,
         proxy: str | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._name, self._base_url, self._key = name, base_url.rstrip("/"), key or ""

@@ -12,10 +12,11 @@ import dagster as dg
 import polars as pl
 
 from assets import metadata as md
-from magpie.llm.engine import Engine, Summary
+from magpie.llm.engine import Engine
 from magpie.llm.money import shown
 from magpie.llm.progress import TaskState
 from magpie.llm.spend import today
+from magpie.llm.task import Summary
 from resources.llm import Llm
 
 CALLS = "model_calls"

@@ -10,7 +10,6 @@ on the machine meets both. Of several rounds the best counts. Everything is writ
 directory: what an fsync takes there is part of every figure.
 """
 
-from magpie.utc import utc_now
 import argparse
 import itertools
 import json
@@ -39,7 +38,7 @@ from magpie.functions import FUNCTIONS
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.extraction import INPUTS
 from magpie.llm import ledger
-from magpie.llm.engine import Engine, EngineSettings, Scope
+from magpie.llm.engine import Engine, EngineSettings
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.gateway import Answered, Gateway
 from magpie.llm.journal import bodies_of
@@ -51,6 +50,8 @@ from magpie.llm.purpose import Limit, Limits, Purpose
 from magpie.llm.reply import Usage
 from magpie.llm.request import Ask, Request
 from magpie.llm.store import LedgerUnavailable, Store
+from magpie.llm.task import Scope
+from magpie.utc import utc_now
 
 MODEL = "openai/gpt-4.1-mini"
 KEY = {"OPENAI_API_KEY": "sk-of-the-fake-provider"}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
 from magpie.llm.choices import Choice
-from magpie.llm.engine import RESULT_SCHEMA, Engine, EngineSettings, FunctionRun, Scope
+from magpie.llm.engine import RESULT_SCHEMA, Engine, EngineSettings, FunctionRun
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.models import Models
 from magpie.llm.progress import TaskState, percentage
@@ -22,6 +22,7 @@ from magpie.llm.purpose import Limit, Limits
 from magpie.llm.schema import breaker, task_log
 from magpie.llm.spec import FunctionSpec, InvalidAnswer, Registry
 from magpie.llm.store import Store
+from magpie.llm.task import Scope
 from tests.gateway_world import Desk, desk
 from tests.ledger_world import NOON, FakeClock, assert_books_balance
 

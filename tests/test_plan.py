@@ -26,13 +26,14 @@ from magpie.leads.plan import plan as plan_of_leads
 from magpie.llm.budget import course, used_now, uses
 from magpie.llm.choices import Choice
 from magpie.llm.embedding import BATCH, GatewayEmbedder
-from magpie.llm.engine import Engine, EngineSettings, FunctionRun, Scope
+from magpie.llm.engine import Engine, EngineSettings, FunctionRun
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.models import Models
 from magpie.llm.plan import Call, Outlook, Plan, Planner, Tally
 from magpie.llm.purpose import Limit, Limits, Purpose
 from magpie.llm.schema import metadata
 from magpie.llm.spec import FunctionSpec, InvalidAnswer, Registry
+from magpie.llm.task import Scope
 from magpie.settings import Settings
 from magpie.tables import Partitions
 from tests.databases import database_in

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from magpie.control import Control
 from magpie.lake import Lake, conform
 from magpie.llm import breaker, export, journal, ledger, pacing, spend
-from magpie.llm.engine import Scope, Summary
 from magpie.llm.gateway import Gateway
 from magpie.llm.history import TaskEntry, task_row
 from magpie.llm.journal import BodyFiles, Verdict
@@ -28,6 +27,7 @@ from magpie.llm.purpose import FREE_TIER, Limit, Limits
 from magpie.llm.reply import Usage
 from magpie.llm.store import Store
 from magpie.llm.tables import LLM_CALLS, SPEND_CAPS, TASK_LOG
+from magpie.llm.task import Scope, Summary
 from magpie.tables import Partitions
 from tests.ledger_world import NOON, Books, FakeClock, capped
 

@@ -22,8 +22,9 @@ from magpie.leads.corpus import window_start
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.keywords import CompiledKeyword, compile_keyword
 from magpie.leads.settings import Campaign
-from magpie.llm.engine import Engine, Scope, Summary
+from magpie.llm.engine import Engine
 from magpie.llm.progress import Report
+from magpie.llm.task import Scope, Summary
 from magpie.settings import Settings
 from magpie.strict import DEFAULT_CHOICE
 from magpie.tables import Partitions

@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ import polars as pl
 from magpie.errors import UserError
 from magpie.llm import history
 from magpie.llm.breaker import record_failed_run
-from magpie.llm.choices import Choice, Chosen, choose
+from magpie.llm.choices import Chosen, choose
 from magpie.llm.conversation import Conversation, Door, Outcome, Prepared, offline_outcome
 from magpie.llm.gateway import Gateway
 from magpie.llm.journal import Verdict, judge
@@ -36,6 +36,7 @@ from magpie.llm.request import Image, canonical
 from magpie.llm.schemas import strict_schema
 from magpie.llm.spec import FunctionSpec, Registry, Row
 from magpie.llm.store import LedgerUnavailable
+from magpie.llm.task import Scope, Summary, TaskEntry
 
 log = logging.getLogger(__name__)
 
@@ -64,49 +65,6 @@ RESULT_SCHEMA = pl.Schema(
         ("detail", pl.String()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Scope:
-    """For whom a function runs.
-
-    Attributes:
-        scopes: of the ledger, beside those that follow from product and asset: `campaign:agency-crm`.
-        name: what the scope tier of prompts is called: campaign, site, channel.
-        choice: what that tier says; run_choice: what this run overrides; function_choice: the settings' own.
-    """
-
-    product: str
-    asset: str | None = None
-    scopes: tuple[str, ...] = ()
-    name: str = "scope"
-    run_id: str | None = None
-    choice: Choice = field(default_factory=Choice)
-    run_choice: Choice = field(default_factory=Choice)
-    function_choice: Choice = field(default_factory=Choice)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a task came to.
-
-    Attributes:
-        spent_nano: booked by this task's calls; saved_nano: what its journal hits did not cost again.
-        source_tiers: which tier said what of model, temperature and bounds.
-    """
-
-    task_id: str
-    by_status: Mapping[str, int]
-    by_reason: Mapping[str, int]
-    calls: int
-    hits: int
-    spent_nano: int
-    saved_nano: int
-    tokens_in: int
-    tokens_out: int
-    credits: int
-    source_tiers: Mapping[str, str]
-    message: str
 
 
 @dataclass(frozen=True)
@@ -409,7 +367,7 @@ class _Task:
             log.warning("the failed run of %s could not be noted: %s", self.spec.name, error)
 
     def _log_task(self, summary: Summary) -> None:
-        entry = history.TaskEntry(self.task_id, self.spec.name, self.scope, self._payload_hash(), self.started)
+        entry = TaskEntry(self.task_id, self.spec.name, self.scope, self._payload_hash(), self.started)
         try:
             now = self.gateway.clock()
             self.gateway.store.append(*history.task_row(entry, summary, self.tracker.state, now))

@@ -17,9 +17,9 @@ from magpie.llm.money import to_usd
 from magpie.llm.progress import TaskState
 from magpie.llm.purpose import Purpose
 from magpie.llm.schema import llm_call, task_log
+from magpie.llm.task import Summary, TaskEntry
 
 if TYPE_CHECKING:
-    from magpie.llm.engine import Scope, Summary
     from magpie.llm.store import Store
 
 # row, partition, asset, input: what an answer belongs to.
@@ -53,17 +53,6 @@ class Past:
 
 
 NOTHING = Past()
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """What is known of a task when it begins."""
-
-    task_id: str
-    function: str
-    scope: "Scope"
-    payload_hash: str
-    started: datetime
 
 
 def key_of(purpose: Purpose) -> Key:
@@ -125,7 +114,7 @@ def booked(store: "Store", purposes: Sequence[Purpose]) -> list[Decimal]:
 
 
 def task_row(
-    entry: TaskEntry, summary: "Summary", state: TaskState, now: datetime
+    entry: TaskEntry, summary: Summary, state: TaskState, now: datetime
 ) -> tuple[sa.Executable, dict[str, Any]]:
     """The statement that files a finished task."""
     failed = bool(summary.by_status) and set(summary.by_status) <= {"pending", "failed"}

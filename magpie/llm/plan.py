@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from magpie.llm import history, journal, ledger
 from magpie.llm.conversation import Conversation
 from magpie.llm.embedding import BATCH, ask_for
-from magpie.llm.engine import OFFLINE, ROWS_PER_BLOCK, Asking, Engine, Scope
+from magpie.llm.engine import OFFLINE, ROWS_PER_BLOCK, Asking, Engine
 from magpie.llm.gateway import Answered
 from magpie.llm.journal import Entry
 from magpie.llm.models import Model
@@ -31,6 +31,7 @@ from magpie.llm.refusal import Refused
 from magpie.llm.request import Ask, Request
 from magpie.llm.schema import llm_call
 from magpie.llm.store import Change
+from magpie.llm.task import Scope
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Call:
         est_nano: the most it can cost.
         likely_nano: the same by what such calls have lately cost of their ceilings; None: there was none.
         tokens_in, tokens_out: the most it can have.
+        part: of the asset, where a product plans it in parts.
     """
 
     asset: str | None
@@ -74,6 +76,7 @@ class Call:
     tokens_in: int
     tokens_out: int
     scopes: tuple[str, ...]
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,19 @@ class Outlook:
 class Line:
     """One asset, subject (a campaign, a site, a channel) and day; `tally` None: what it is made from is not there yet.
 
-    `day` is None for an asset without days.
+    `day` is None for an asset without days. `part` names one of several things that are asked for the asset, such as a
+    function in one version; it stands in the place of the asset's name.
     """
 
     asset: str
     subject: str
     day: date | None
     tally: Tally | None
+    part: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.part or self.asset
 
     @property
     def partition(self) -> str:
@@ -143,9 +152,10 @@ class Plan:
     """A product over a range of days.
 
     Attributes:
-        asked: by asset, who would answer.
+        asked: by asset, or part of it, who would answer.
         calls: in the order of a run.
         details: one line for people by reason of refusal; notes: what else a reader should know.
+        names: of subjects, where people know them by another than their id.
     """
 
     product: str
@@ -156,6 +166,7 @@ class Plan:
     asked: Mapping[str, str]
     details: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Planner:

@@ -16,9 +16,10 @@ from magpie.errors import UserError
 from magpie.fetches import Fetch, Fetches
 from magpie.lake import Lake
 from magpie.llm.choices import Choice
-from magpie.llm.engine import OFFLINE, Engine, Scope, Summary
+from magpie.llm.engine import OFFLINE, Engine
 from magpie.llm.progress import Report
 from magpie.llm.prompts import Template, resolve
+from magpie.llm.task import Scope, Summary
 from magpie.settings import Settings
 from magpie.sources.captions import Track
 from magpie.sources.price_files import PriceRows, read_early_closes, read_prices
@@ -106,12 +107,12 @@ class Reader:
     def ready(self, function: str, rows: pl.DataFrame, channel: Channel, version: AnalysisVersion) -> pl.DataFrame:
         """The rows as the function wants them.
 
-        The offline rules are told which symbols each line names. A model's rows bear its name, so that the books keep
-        apart what two models cost and how often each failed.
+        The offline rules for picks are told which symbols each line names. A model's rows bear its name, so that the
+        books keep apart what two models cost and how often each failed.
         """
         models = self.engine.asking(function, rows, self.scope(function, channel, version)).models
         if not models:
-            return analysis.with_names(rows, self.symbols)
+            return analysis.with_names(rows, self.symbols) if function in analysis.READS_NAMES else rows
         return rows.with_columns(pl.concat_str("row_ref", pl.lit(f"@{models[0].provider}/{models[0].model_id}")))
 
     def asked(self, channel: Channel, version: AnalysisVersion) -> Asked:

@@ -57,7 +57,7 @@ class Account:
         rows = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=dict.fromkeys(MAKERS, pl.String))
         makers = rows.drop_nulls("provider").unique().sort(MAKERS).iter_rows()
         found: dict[str, Any] = {
-            md.MADE_BY: dg.MetadataValue.text("; ".join(f"{p} {m}, prompt {v[:12]}" for p, m, v in makers) or "nobody"),
+            md.MADE_BY: dg.MetadataValue.text("; ".join(_maker(*row) for row in makers) or "nobody"),
             CALLS: dg.MetadataValue.int(total["calls"]),
             HITS: dg.MetadataValue.int(total["hits"]),
             SPENT: dg.MetadataValue.float(total["spent"] / 1e9),
@@ -71,6 +71,11 @@ class Account:
         if not engine.offline:
             found[BUDGET] = md.markdown_table(_left_today(engine))
         return found
+
+
+def _maker(provider: str, model: str | None, prompt_version: str) -> str:
+    named = provider if model in (None, provider) else f"{provider} {model}"
+    return f"{named}, prompt {prompt_version[:12]}"
 
 
 def _left_today(engine: Engine) -> list[dict[str, Any]]:

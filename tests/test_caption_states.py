@@ -120,9 +120,7 @@ def test_a_video_that_was_never_asked_about_is_due() -> None:
     assert due(PUBLISHED, [], PATIENCE, PUBLISHED)
 
 
-HISTORIES = st.lists(
-    st.tuples(st.sampled_from([*WAITING, *FINAL]), st.integers(1, 50 * 3600)), min_size=1, max_size=8
-)
+HISTORIES = st.lists(st.tuples(st.sampled_from([*WAITING, *FINAL]), st.integers(1, 50 * 3600)), min_size=1, max_size=8)
 
 
 @given(HISTORIES, st.integers(-48 * 3600, 400 * 3600))

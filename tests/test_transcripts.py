@@ -1,25 +1,44 @@
-"""Transcripts: the best track that can be read, YouTube behind the files, and what a video without captions waits for."""
+"""Transcripts: the best track that can be read, YouTube behind the files, and what videos without captions wait for."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from leads_world import MemoryLake
 
+from magpie.control import Control
 from magpie.fetches import Fetch
 from magpie.lake import conform
+from magpie.settings import Settings
 from magpie.sources.captions import Track
+from magpie.tables import Partitions
 from magpie.videos.caption_states import Patience
 from magpie.videos.settings import Videos
-from magpie.videos.tables import TRANSCRIPTS
+from magpie.videos.stages import Source
+from magpie.videos.tables import TRANSCRIPTS, VIDEO_FILES
 from magpie.videos.transcripts import CaptionFile, Shelf, Visited, transcripts
-from tests.videos_world import FIRST, PUBLISHED, SECOND, THIRD, a_read_video, a_visit, captions_file, videos
+from tests.videos_world import (
+    CHANNEL,
+    DAY,
+    FIRST,
+    PUBLISHED,
+    SECOND,
+    THIRD,
+    a_read_video,
+    a_visit,
+    captions_file,
+    info_file,
+    videos,
+)
 
 PATIENCE = Patience.of(Videos())
 HOUR = timedelta(hours=1)
+DATA = Path(__file__).parents[2] / "shared" / "data" / "youtube"
+needs_files = pytest.mark.skipif(not DATA.is_dir(), reason="the caption files of YouTube are not in ../shared/data")
 Row = dict[str, Any]
 
 
@@ -250,14 +269,74 @@ def test_a_broken_file_is_the_end_of_it_only_where_youtube_has_nothing_better_to
     assert (row["status"], row["reason"]) == expected
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    told = {"start_day": DAY, "root": tmp_path, "home": tmp_path / "home", "videos": {"archives": ["tapes"]}}
+    settings = Settings.model_validate(told | {"channels": [{"channel_id": CHANNEL, "name": "A channel"}]})
+    control = Control(f"sqlite:///{tmp_path / 'control.db'}")
+    yield Source(settings, MemoryLake(), control, None, lambda: PUBLISHED + 100 * HOUR)
+    control.close()
+
+
+def heard_on_disk(source: Source) -> dict[str, Row]:
+    """Files to transcripts, as the assets go about it."""
+    source.lake.write(VIDEO_FILES, source.video_files(), Partitions.whole())
+    (channel,) = source.settings.channels
+    listed = source.videos(channel, [DAY])
+    found = conform(TRANSCRIPTS, source.transcripts(channel, [DAY], listed))
+    return {row["video_id"]: row for row in found.rows(named=True)}
+
+
+def test_files_on_disk_alone_give_transcripts_and_reasons(source: Source) -> None:
+    tapes = source.settings.root / "tapes"
+    for video_id in (FIRST, SECOND, THIRD):
+        info_file(tapes, video_id)
+    captions_file(tapes, f"{FIRST}.en-orig.json3", "heard")
+    captions_file(tapes, f"{SECOND}.en.json3").write_text("<html>")
+    found = heard_on_disk(source)
+    assert (found[FIRST]["status"], found[FIRST]["raw_text"]) == ("ok", "heard")
+    assert [found[video_id]["reason"] for video_id in (SECOND, THIRD)] == ["bad_captions", "no_captions"]
+
+
+def test_a_file_that_names_no_language_is_in_that_of_its_video(source: Source) -> None:
+    info_file(source.settings.root / "tapes", language="de")
+    captions_file(source.settings.root / "tapes", f"{FIRST}.json3", "ich kaufe")
+    row = heard_on_disk(source)[FIRST]
+    assert (row["status"], row["raw_text"], row["language"]) == ("ok", "ich kaufe", "de")
+
+
+def test_people_s_captions_are_told_by_the_info_beside_them(source: Source) -> None:
+    info_file(source.settings.root / "tapes", subtitles={"en": []})
+    captions_file(source.settings.root / "tapes", f"{FIRST}.en.json3", "written")
+    captions_file(source.settings.root / "tapes", f"{FIRST}.en-orig.json3", "heard")
+    row = heard_on_disk(source)[FIRST]
+    assert (row["raw_text"], row["caption_source"]) == ("written", "captions_manual")
+
+
+@needs_files
+@pytest.mark.parametrize(("language", "expected"), [("ru", "ok"), ("en", "failed")])
+def test_a_lecture_is_read_as_it_was_spoken_and_never_in_translation(language: str, expected: str) -> None:
+    files = [
+        CaptionFile(path, Track(track, "vtt", False))
+        for track, path in (
+            ("ru", DATA / "finec_lecture.ru.auto.vtt"),
+            ("auto-translated", DATA / "finec_lecture.en.auto-translated.vtt"),
+        )
+    ]
+    row = made(a_read_video(language=language), files={FIRST: files}, now=PUBLISHED + 100 * HOUR)[FIRST]
+    assert row["status"] == expected
+    if expected == "ok":
+        assert row["track"] == "ru" and row["word_count"] > 5000
+        assert row["raw_text"] == " ".join(line["text"] for line in row["segments"])
+
+
 def test_switched_off_nothing_is_asked_even_when_it_is_due() -> None:
     def asked(video_id: str, language: str) -> Visited:
         raise AssertionError("YouTube was asked")
 
-    unused: Callable[[str, str], Visited] = asked
     visits = [a_visit("no_captions", PUBLISHED)]
     shelf = Shelf({}, {FIRST: visits}, None)
     found = transcripts(videos(a_read_video()), shelf, "en", PATIENCE, lambda: PUBLISHED + 7 * HOUR)
     assert found["reason"].to_list() == ["awaiting_captions"]
     with pytest.raises(AssertionError, match="YouTube was asked"):
-        transcripts(videos(a_read_video()), Shelf({}, {}, unused), "en", PATIENCE, lambda: PUBLISHED)
+        transcripts(videos(a_read_video()), Shelf({}, {}, asked), "en", PATIENCE, lambda: PUBLISHED)

@@ -28,6 +28,8 @@ FUNCTIONS_OF = {
     "segmented": (MARKET_OUTLOOK.name, EXTRACT_PICKS.name),
     "whole": (ANALYZE_VIDEO.name,),
 }
+# Whose offline rules look for securities.
+READS_NAMES = frozenset((EXTRACT_PICKS.name, ANALYZE_VIDEO.name))
 LONGEST_REASONING, LONGEST_SUMMARY, MOST_PHRASES = 800, 1200, 10
 
 _LINE = pl.Struct({"start_s": pl.Float64, "end_s": pl.Float64, "text": pl.String})
@@ -148,13 +150,16 @@ def with_names(rows: pl.DataFrame, symbols: SymbolTable) -> pl.DataFrame:
     """Add which symbols each line names: what the offline rules find picks by, and models do not need."""
     fields = ("symbol", "how", "text", "sound_alike")
     named = [
-        [
-            [{name: getattr(found, name) for name in fields} for found in line]
-            for line in symbols.mentions([line["text"] for line in row], flowing=True)
-        ]
+        {
+            "named": [
+                [{name: getattr(found, name) for name in fields} for found in line]
+                for line in symbols.mentions([line["text"] for line in row], flowing=True)
+            ]
+        }
         for row in rows["lines"]
     ]
-    return rows.with_columns(pl.Series("named", named, dtype=INPUTS["named"]))
+    # As rows, because a series made of nested lists makes a series of each of them.
+    return rows.with_columns(pl.DataFrame(named, schema={"named": INPUTS["named"]})["named"])
 
 
 def video_analyses(

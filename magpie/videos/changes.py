@@ -54,15 +54,27 @@ class Seen:
         return replace(self, waiting=tuple(waiting))
 
 
-def stale_files(settings: Settings, lake: Lake) -> list[str]:
-    """Files that are new, changed or gone since `video_files` was made.
+def fingerprints(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Size and time of change of each file, by name.
 
     Raises:
         UserError: a folder in the settings does not exist.
     """
     places = Places.of(settings)
-    stored = lake.read(t.VIDEO_FILES).select("source_file", "bytes", "modified_ns").collect()
-    return listing.changed(stored, listing.fingerprint(places.files(), places))
+    return listing.fingerprint(places.files(), places)
+
+
+def stale_files(settings: Settings, lake: Lake) -> list[str]:
+    """Files that are new, changed or gone since `video_files` was made, or whose channel is watched since then.
+
+    Raises:
+        UserError: a folder in the settings does not exist.
+    """
+    stored = lake.read(t.VIDEO_FILES).select("source_file", "bytes", "modified_ns", "reason", "channel_id").collect()
+    watched = [channel.channel_id for channel in settings.channels]
+    turned_away = (pl.col("reason") == "unknown_channel") & pl.col("channel_id").is_in(watched)
+    changed = listing.changed(stored, fingerprints(settings))
+    return sorted({*changed, *stored.filter(turned_away)["source_file"]})
 
 
 def after(seen: Seen, lake: Lake, deleted: pl.DataFrame, settings: Settings, today: date) -> Seen:

@@ -109,8 +109,12 @@ def alpha_recomputes(lake: Lake, partitions: Partitions) -> Finding:
     """Outcomes that do not follow from their prices."""
     ok = lake.read(t.PICK_OUTCOMES, partitions).filter(pl.col("status") == "ok")
     ret = pl.col("exit_price") / pl.col("entry_price") - 1
-    off = (pl.col("ret") - ret).abs() + (pl.col("alpha") - pl.col("direction") * (ret - pl.col("bench_ret"))).abs()
-    wrong = ok.filter((off > ALPHA_TOLERANCE) | (pl.col("hit") != (pl.col("alpha") > 0)))
+    found = {"ret": ret, "signed_ret": pl.col("direction") * ret}
+    found["alpha"] = pl.col("direction") * (ret - pl.col("bench_ret"))
+    off = pl.sum_horizontal(((pl.col(name) - value).abs() for name, value in found.items()), ignore_nulls=False)
+    right = (off <= ALPHA_TOLERANCE) & (pl.col("hit") == (pl.col("alpha") > 0))
+    # A number that is missing proves nothing.
+    wrong = ok.filter(~right.fill_null(False))
     return Finding.of(
         wrong.select("channel_id", "day", "mention_id", "horizon_sessions", "ret", "alpha").collect(),
         "returns and alpha follow from the prices",

@@ -89,9 +89,10 @@ def _transcript(
         if shelf.resting is not None:
             return _told(shelf.resting)
         visited = shelf.visit(video["video_id"], language)
-        held, problem = _read(visited.files, language)
+        held, fresh = _read(visited.files, language)
         if held:
             return held
+        problem = fresh or problem
         visits = (*visits, visited.fetch)
         if visited.fetch.outcome in WHOLE_SOURCE:
             shelf.resting = after_visits(anchor, visits, patience)
@@ -111,8 +112,9 @@ def _read(files: Sequence[CaptionFile], language: str) -> tuple[dict[str, Any] |
         try:
             lines = read_captions(file.path.read_bytes(), track.format)
         except (BadCaptions, OSError) as error:
-            told = f"{file.path.name}: {error}"[:500]
-            problem = problem or State("failed", "bad_captions", None, told)
+            # An error of the system would tell the whole path.
+            told = error.strerror if isinstance(error, OSError) else error
+            problem = problem or State("failed", "bad_captions", None, f"{file.path.name}: {told}"[:500])
             continue
         if lines:
             return _ok(track, lines, language), None

@@ -70,6 +70,8 @@ bench: install-dev ## all benchmarks; benchmarks/README.md says what they measur
 	$(BIN)/python -m benchmarks.leads_year
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.videos
+	$(BIN)/python -m benchmarks.captions
 
 clean: ## remove what runs and tests left behind, but not .venv
 	rm -rf .magpie .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/.work

@@ -162,3 +162,20 @@ def test_what_one_line_names_does_not_depend_on_the_lines_around_it(texts: list[
     # An aside may reach over a line end, so brackets are left out here.
     plain = [text.replace("[", "").replace("]", "") for text in texts]
     assert KNOWN.mentions(plain) == [KNOWN.mentions([text])[0] for text in plain]
+
+
+ALIKE = ("tovi kano", "tovi kano rella", "tovi", "tovi rella", "kano", "kano rella tovi", "rella")
+FROM_ALIKE = st.lists(st.sampled_from(("tovi", "kano", "rella", "spoke")), max_size=12).map(" ".join)
+
+
+@given(FROM_ALIKE)
+def test_of_names_that_begin_alike_the_longest_is_found_wherever_its_words_stand(text: str) -> None:
+    spaced, expected = f" {text} ", set()
+    for name in sorted(ALIKE, key=len, reverse=True):
+        if f" {name} " in spaced:
+            expected.add(name)
+            # What it took counts for no other name.
+            while f" {name} " in spaced:
+                spaced = spaced.replace(f" {name} ", " - ", 1)
+    known = table(*(row(f"K{letter}", name) for letter, name in zip("ABCDEFG", ALIKE, strict=True)))
+    assert {named.text for named in known.mentions([text])[0]} == expected

@@ -233,11 +233,14 @@ def _lines_of_events(events: Iterable[_Event]) -> list[Line]:
     shown: list[str] = []
     text_before, start_before = "", 0.0
     for start, duration, raw in events:
-        parts = raw.split("\n") if "\n" in raw else (raw,)
-        lines = [line for part in parts if (line := _cleaned(part))]
-        if not lines:
+        if "\n" in raw:
+            lines = [line for part in raw.split("\n") if (line := _cleaned(part))]
+            text = _cleaned(" ".join(lines))
+        else:  # as nearly all are
+            text = _cleaned(raw)
+            lines = [text]
+        if not text:
             continue
-        text = lines[0] if len(lines) == 1 else _cleaned(" ".join(lines))
         new = text
         if text == text_before:
             new = ""
@@ -289,7 +292,7 @@ def _text_of_odd_event(event: object) -> str:
 
 def _json(data: bytes) -> Any:
     try:  # about two thirds of the time that the standard library takes
-        return from_json(data.removeprefix(codecs.BOM_UTF8), cache_strings="keys")
+        return from_json(data.removeprefix(codecs.BOM_UTF8), cache_strings="all")  # words come again and again
     except ValueError:  # the lenient reader takes raw controls, half surrogate pairs and bytes that are no UTF-8
         try:
             return json.loads(_decoded(data).translate(_CONTROLS), strict=False)

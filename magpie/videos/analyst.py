@@ -309,7 +309,7 @@ def _by_count(families: Sequence[tuple[str, re.Pattern[str]]], said: str) -> lis
 def _summary(text: str) -> str:
     passages = list(_passages(without_asides(text)))
     known = [pattern for _, pattern in (*THEMES, *RISKS)] + [BULLISH, BEARISH]
-    scores = [sum(len(pattern.findall(_folded(passage))) for pattern in known) for passage in passages]
+    scores = [sum(len(pattern.findall(said)) for pattern in known) for said in map(_folded, passages)]
     best = sorted(sorted(range(len(passages)), key=lambda place: -scores[place])[:SUMMARY_PASSAGES])
     # Where something was left out, an ellipsis says so.
     gaps = ["", *(" " if after == before + 1 else " … " for before, after in pairwise(best))]

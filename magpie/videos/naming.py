@@ -117,12 +117,12 @@ class NameIndex:
 
     Attributes:
         spellings: by the words in speech form; the first is meant, the others share it.
-        by_first_word: those words, by the first of them.
+        by_opening: those words, by the first of them and then by the second, which is empty where there is none.
         tickers: the symbol by how it may be written in upper case.
     """
 
     spellings: Mapping[str, tuple[Spelling, ...]]
-    by_first_word: Mapping[str, tuple[str, ...]]
+    by_opening: Mapping[str, Mapping[str, tuple[str, ...]]]
     tickers: Mapping[str, str]
 
     @classmethod
@@ -140,14 +140,12 @@ class NameIndex:
                 # What another company is really called is no mishearing.
                 if not known and not (spelling.sound_alike and held and not held[0].sound_alike):
                     held.append(spelling)
-        first: dict[str, list[str]] = {}
+        openings: dict[str, dict[str, tuple[str, ...]]] = {}
         for words in grouped:
-            first.setdefault(words.split(" ", 1)[0], []).append(words)
-        return cls(
-            {words: tuple(held) for words, held in grouped.items()},
-            {word: tuple(names) for word, names in first.items()},
-            tickers,
-        )
+            first, second, *_ = *words.split(" ", 2), ""
+            begun = openings.setdefault(first, {})
+            begun[second] = (*begun.get(second, ()), words)
+        return cls({words: tuple(held) for words, held in grouped.items()}, openings, tickers)
 
     def mentions(self, texts: Sequence[str], *, flowing: bool = False) -> list[list[Named]]:
         """Return for each text the securities it names, each once, in the order of the symbols.
@@ -206,8 +204,12 @@ class NameIndex:
         """Every name that stands in the text as whole words, and where, also within another."""
         words = flat.replace("\n", " ").split(" ")
         starts = accumulate((len(word) + 1 for word in words), initial=0)
-        for start, word in zip(starts, words, strict=False):
-            for name in self.by_first_word.get(word, ()):
+        for start, word, following in zip(starts, words, [*words[1:], ""], strict=False):
+            openings = self.by_opening.get(word)
+            if openings is None:
+                continue
+            longer = openings.get(following, ()) if following else ()
+            for name in (*openings.get("", ()), *longer):
                 if flat.startswith(name, start) and flat[start + len(name)] in " \n":
                     yield start, name
 

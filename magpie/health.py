@@ -1,17 +1,20 @@
 """What can be found out about an installation without changing it.
 
-Belongs here: versions, paths, keys, archives, clock, disk, waiting rows, money and models. Does not belong here:
-mending, printing.
+Belongs here: versions, paths, keys, archives, videos and their reference files, clock, disk, waiting rows, money and
+models. Does not belong here: mending, printing.
 """
 
 import platform
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
+
+import polars as pl
 
 from magpie import maintenance
 from magpie.catalog import TABLES
@@ -26,6 +29,10 @@ from magpie.llm.money import shown
 from magpie.llm.purpose import ALL
 from magpie.llm.store import Store
 from magpie.settings import Settings
+from magpie.sources.price_files import read_early_closes
+from magpie.videos.listing import Places
+from magpie.videos.stages import price_rows
+from magpie.videos.symbols import read_symbols
 
 PACKAGES = ("dagster", "dbt-duckdb", "polars", "duckdb", "deltalake", "openai", "anthropic", "asyncpraw", "yt-dlp")
 KEYS = (
@@ -61,6 +68,7 @@ def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[F
         Finding("ok", "warehouse", str(settings.warehouse)) if settings.warehouse.exists() else _no_warehouse(),
         *(_key(name, env) for name in KEYS),
         *_archives(settings),
+        *_videos(settings),
         _clock(settings, now),
         _disk(settings),
         *_books(settings, now),
@@ -116,7 +124,8 @@ def _archives(settings: Settings) -> list[Finding]:
     except UserError as error:
         return [Finding("bad", "archives", str(error))]
     if not files:
-        return [Finding("warn", "archives", "none named; list dumps under reddit.archives in magpie.yaml")]
+        level: Literal["note", "warn"] = "warn" if settings.campaigns else "note"
+        return [Finding(level, "archives", "none named; list dumps under reddit.archives in magpie.yaml")]
     size = sum(path.stat().st_size for path in files)
     landed = landing.manifests()
     days = landing.days()
@@ -124,6 +133,61 @@ def _archives(settings: Settings) -> list[Finding]:
     bad = sum(manifest.bad_lines for manifest in landed)
     text = f"{len(files)} files, {size / 1e6:,.1f} MB; {len(landed)} read{span}, {bad} bad lines"
     return [Finding("ok", "archives", text)]
+
+
+def _videos(settings: Settings) -> list[Finding]:
+    if not settings.channels:
+        return [Finding("note", "channels", "none; list YouTube channels under channels in magpie.yaml")]
+    looks: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
+        ("channels", _channels),
+        ("symbols", _symbols),
+        ("prices", _prices),
+        ("early closes", _early_closes),
+    )
+    found = []
+    for subject, look in looks:
+        try:
+            found.append(look(settings))
+        except UserError as error:
+            found.append(Finding("bad", subject, str(error)))
+    return found
+
+
+def _channels(settings: Settings) -> Finding:
+    active = sum(channel.active for channel in settings.channels)
+    kinds = Counter(file.kind for file in Places.of(settings).files())
+    asked = "YouTube is asked too" if settings.videos.live else "YouTube is not asked, videos.live is off"
+    text = (
+        f"{active} of {len(settings.channels)} active; {kinds['info']} info.json and {kinds['captions']} caption files"
+    )
+    empty = not kinds and not settings.videos.live
+    return Finding("warn" if empty else "ok", "channels", f"{text}; {asked}")
+
+
+def _symbols(settings: Settings) -> Finding:
+    if settings.videos.symbols is None:
+        return Finding("warn", "symbols", "none named, so every pick is turned away; set videos.symbols in magpie.yaml")
+    return Finding("ok", "symbols", f"{read_symbols(settings.root / settings.videos.symbols).height:,} securities")
+
+
+def _prices(settings: Settings) -> Finding:
+    if not settings.videos.prices:
+        return Finding("note", "prices", "none named; outcomes wait for them, see videos.prices")
+    rows, benchmark = price_rows(settings), settings.videos.benchmark_symbol
+    prices = rows.prices
+    if benchmark not in prices["symbol"]:
+        return Finding("warn", "prices", f"none of {benchmark}, which every outcome is held against")
+    first, last = prices.select(pl.min("day").alias("first"), pl.max("day").alias("last")).row(0)
+    text = f"{prices['symbol'].n_unique():,} symbols, {first} to {last}"
+    bad = f", {rows.bad.height:,} rows are none" if rows.bad.height else ""
+    return Finding("warn" if bad else "ok", "prices", text + bad)
+
+
+def _early_closes(settings: Settings) -> Finding:
+    file = settings.videos.early_closes
+    if file is None:
+        return Finding("note", "early closes", "none named; every session is taken to end at 16:00 in New York")
+    return Finding("ok", "early closes", f"{len(read_early_closes(settings.root / file))} days")
 
 
 def _clock(settings: Settings, now: datetime) -> Finding:

@@ -11,6 +11,8 @@ import polars as pl
 from magpie.lake import Lake
 from magpie.leads import tables as leads
 from magpie.tables import Table
+from magpie.videos import tables as videos
+from magpie.videos.consensus import counts
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,28 @@ def top_leads(lake: Lake, per_campaign: int) -> pl.DataFrame:
         *("campaign_id", "intent_score", "intent_tier", "relevance_score", "day", "subreddit", "title"),
         *("evidence_quote", "provider", "model", "reddit_url"),
     ).collect()
+
+
+def top_mentions(lake: Lake, most: int) -> pl.DataFrame:
+    """Return the picks that were made with the most conviction, of equal ones the newest; one per symbol and place."""
+    picks = lake.read(videos.STOCK_MENTIONS).filter(counts())
+    order = ("conviction", "day", "channel_id", "located_s", "mention_id")
+    best = picks.sort(order, descending=[True, True, False, False, False], nulls_last=True)
+    # A company with two classes of shares is one pick to a reader.
+    once = best.unique("symbol", keep="first", maintain_order=True).unique(
+        "deep_link", keep="first", maintain_order=True
+    )
+    return (
+        once.head(most)
+        .select("channel_id", "symbol", "action", "conviction", "day", "rationale_quote", "deep_link", "analysis_id")
+        .collect()
+    )
+
+
+def readers(lake: Lake, analyses: pl.Series) -> list[str]:
+    """Return who read these videos, `offline` for the rules."""
+    read = lake.read(videos.VIDEO_ANALYSES).filter(pl.col("analysis_id").is_in(analyses.unique().to_list()))
+    return read.select("model").unique().sort("model").collect()["model"].to_list()
 
 
 def _summary(lake: Lake, table: Table) -> TableSummary:

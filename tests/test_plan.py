@@ -619,7 +619,8 @@ def test_offline_it_says_that_the_rules_answer_and_nothing_is_spent(leads: World
 
 def test_wrong_products_campaigns_and_days_are_one_line(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert "products: leads" in one_line(magpie(home, "plan", "videos"))
+    assert "products: leads, videos" in one_line(magpie(home, "plan", "kites"))
+    assert "--channel narrows videos" in one_line(magpie(home, "plan", "leads", "--channel", "UC"))
     assert "agency-crm, folding-bike" in one_line(magpie(home, "plan", "leads", "--campaign", "nobody"))
     assert "--from 'soon' is not a day" in one_line(magpie(home, "plan", "leads", "--from", "soon"))
     wrong_order = ("--from", "2026-03-05", "--to", "2026-03-02")

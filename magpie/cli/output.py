@@ -4,21 +4,28 @@ Belongs here: layout shared by commands. Does not belong here: what is printed.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# What people posted is shown as it is: no `:name:` becomes a picture.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 # Control characters in posts could move the cursor or recolour the terminal.
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
+def bare(value: object) -> str:
+    """Text that people posted, for standard output as it is: without what could move a cursor."""
+    return ("" if value is None else str(value)).translate(_CONTROL)
+
+
 def plain(value: object, limit: int | None = None) -> str:
-    """Text that people posted, safe to print and at most `limit` characters."""
-    text = ("" if value is None else str(value)).translate(_CONTROL)
+    """Text that people posted, safe to print through a console, and at most `limit` characters."""
+    text = bare(value)
     if limit is not None:
         text = " ".join(text.split())
         text = text if len(text) <= limit else text[: limit - 1] + "…"
@@ -26,12 +33,17 @@ def plain(value: object, limit: int | None = None) -> str:
 
 
 def table(
-    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> Table:
-    """A table of already safe cells; columns named in `right` are aligned so."""
+    """A table of already safe cells; columns in `right` are aligned so, lines of those in `whole` never broken."""
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, str) else plain(cell) for cell in row))
     return made

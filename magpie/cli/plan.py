@@ -28,15 +28,20 @@ if TYPE_CHECKING:
 # More lines than this are no overview: then an asset's days are summed up in one.
 MOST_DAYS_SHOWN = 31
 PER = {"D": "day", "M": "month", "R": "run"}
-COLUMNS = ("asset", "campaign", "day", "items", "journalled", "free", "new", "refused")
+COLUMNS = ("asked for", "of", "day", "items", "journalled", "free", "new", "refused")
 COSTS = ("tokens in ≤", "out ≤", "dollars ≤", "fit today")
+# What a narrow terminal is spared, the widest bound that applies first; the lines below the table tell it too.
+LEFT_OUT = {100: ("tokens in ≤", "out ≤", "free", "refused"), 120: ("tokens in ≤", "out ≤")}
+WHOLE = ("asked for", "items", "journalled", "new", "dollars ≤")
+DAY_CHARS = 10
 
 
 def plan(
-    product: Annotated[str, typer.Argument(help="leads.")],
+    product: Annotated[str, typer.Argument(help="leads or videos.")],
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Only this channel (UC...); may be repeated.")] = None,
     days: Annotated[bool, typer.Option("--days", help="A line per day, however many there are.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -45,10 +50,13 @@ def plan(
     range_ = options.day(first, "--from"), options.day(last, "--to")
     if product not in PLANNERS:
         raise UserError(f"no product {product!r} asks models; products: {', '.join(PLANNERS)}")
+    subjects, others = (campaign, channel) if product == "leads" else (channel, campaign)
+    if others:
+        raise UserError("--campaign narrows leads, --channel narrows videos; give the one that fits the product")
     from magpie.engine import engine_of  # the engine takes a third of a second to import
 
     engine = engine_of(settings, Control(settings.control_database))
-    found = PLANNERS[product](settings, engine, *range_, campaign or ())
+    found = PLANNERS[product](settings, engine, *range_, subjects or ())
     _print(found, engine, days)
 
 
@@ -60,7 +68,15 @@ def _leads(
     return plan_of_leads(settings, Lake(settings.lake_root, settings.storage_options()), engine, first, last, campaigns)
 
 
-PLANNERS: dict[str, Callable[..., "Plan"]] = {"leads": _leads}
+def _videos(
+    settings: Settings, engine: "Engine", first: date | None, last: date | None, channels: Sequence[str]
+) -> "Plan":
+    from magpie.videos.plan import plan as plan_of_videos
+
+    return plan_of_videos(settings, Lake(settings.lake_root, settings.storage_options()), engine, first, last, channels)
+
+
+PLANNERS: dict[str, Callable[..., "Plan"]] = {"leads": _leads, "videos": _videos}
 
 
 def _print(found: "Plan", engine: "Engine", every_day: bool) -> None:
@@ -73,12 +89,11 @@ def _print(found: "Plan", engine: "Engine", every_day: bool) -> None:
     at_most = course(found.calls, gateway.limits, used, now)
     out.print(f"[bold]Plan of {found.product}[/bold], {found.first} to {found.last}; nothing was asked\n")
     today = {number for number, day in enumerate(at_most) if day == 0}
-    rows = list(_rows(found, today, _shown_by_day(found, every_day)))
-    out.print(table(None, (*COLUMNS, *COSTS), rows, (*COLUMNS[3:], *COSTS)))
+    _print_lines(list(_rows(found, today, _shown_by_day(found, every_day))))
     out.print()
-    for asset, who in found.asked.items():
+    for label, who in found.asked.items():
         answers = "the offline rules answer, nothing is spent" if who == OFFLINE else plain(who)
-        out.print(f"{asset}: {answers}")
+        out.print(f"{plain(label)}: {answers}")
     _print_refused(found)
     for note in found.notes:
         _look(note)
@@ -91,26 +106,39 @@ def _print(found: "Plan", engine: "Engine", every_day: bool) -> None:
         out.print("\nno call is to be made: nothing is spent")
 
 
+def _print_lines(rows: Sequence[tuple[str, ...]]) -> None:
+    columns = (*COLUMNS, *COSTS)
+    spared = next((names for width, names in LEFT_OUT.items() if out.width < width), ())
+    kept = [number for number, name in enumerate(columns) if name not in spared]
+    whole = [*WHOLE, *(["day"] if all(len(row[2]) <= DAY_CHARS for row in rows) else [])]
+    shown = [[row[number] for number in kept] for row in rows]
+    out.print(table(None, [columns[number] for number in kept], shown, (*COLUMNS[3:], *COSTS), whole))
+
+
 def _shown_by_day(found: "Plan", every_day: bool) -> set[str]:
-    """The assets that get a line per day: those that cost something, as long as the days are few."""
+    """The assets, or parts, that get a line per day: those that cost something, as long as the days are few."""
     if every_day:
         return set(found.asked)
     if (found.last - found.first).days >= MOST_DAYS_SHOWN:
         return set()
-    return {line.asset for line in found.lines if line.tally and line.tally.free < line.tally.items}
+    return {line.label for line in found.lines if line.tally and line.tally.free < line.tally.items}
 
 
 def _rows(found: "Plan", today: set[int], by_day: set[str]) -> Iterator[tuple[str, ...]]:
     """Lines of the table, days of an asset summed up where they are not shown one by one, and the total."""
     calls: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
     for number, call in enumerate(found.calls):
-        calls[call.asset, call.partition].append(number)
+        calls[call.part or call.asset, call.partition].append(number)
     groups: dict[tuple[str, str, date | None], list[Line]] = defaultdict(list)
     for line in found.lines:
-        groups[line.asset, line.subject, line.day if line.asset in by_day else None].append(line)
-    for (asset, subject, _), lines in groups.items():
-        mine = [number for line in lines for number in calls[asset, line.partition]]
-        yield (asset, plain(subject), *_cells(lines, [(found.calls[n], n in today) for n in mine]))
+        groups[line.label, line.subject, line.day if line.label in by_day else None].append(line)
+    for (label, subject, _), lines in groups.items():
+        mine = [number for line in lines for number in calls[label, line.partition]]
+        yield (
+            plain(label),
+            plain(found.names.get(subject, subject)),
+            *_cells(lines, [(found.calls[n], n in today) for n in mine]),
+        )
     whole = [(call, number in today) for number, call in enumerate(found.calls)]
     yield tuple(f"[bold]{cell}[/bold]" if cell else "" for cell in ("total", "", *_cells(found.lines, whole, "")))
 
@@ -155,7 +183,7 @@ def _print_caps(found: "Plan", engine: "Engine", now: datetime) -> None:
 
     gateway = engine.gateway
     touched = {ALL, *(scope for call in found.calls for scope in call.scopes)}
-    # The whole, the product, its campaigns, then what the machinery counts by.
+    # The whole, the product, its campaigns or channels, then what the machinery counts by.
     order = (ALL, "product", "campaign", "channel", "site", "provider", "model")
     kinds = {scope: scope.partition(":")[0] for scope in touched}
     scopes = sorted(touched, key=lambda s: (order.index(kinds[s]) if kinds[s] in order else len(order), s))

@@ -6,7 +6,7 @@ and recording (`magpie/sources/youtube_live.py`), what becomes of the files (`st
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -92,10 +92,7 @@ def backfill(source: Source, channel: Channel, most: int, report: Report = lambd
     youtube = source.youtube
     if youtube is None:
         raise UserError("videos.live is off, so YouTube is not asked; set it to true in magpie.yaml")
-    in_files = _in_files(source.lake, channel)
-    # Of so many uploads, the newest, at least `most` are in no file; a long list is a long time of asking.
-    listed = youtube.playlist(channel.channel_id, limit=len(in_files) + most)
-    known = _answered(source.fetches, listed) | in_files
+    listed, known = _listed(source, youtube, channel, most)
     chosen = [video_id for video_id in listed if video_id not in known][:most]
     first = max(source.settings.videos_start_day, channel.since or date.min)
     visits: list[Visit] = []
@@ -121,12 +118,26 @@ def backfill(source: Source, channel: Channel, most: int, report: Report = lambd
     )
 
 
+def _listed(source: Source, youtube: YouTube, channel: Channel, most: int) -> tuple[list[str], set[str]]:
+    """A channel's newest uploads, so many that `most` of them are not known if there are as many, and those known."""
+    known = _in_files(source.lake, channel)
+    # Of so many at least `most` are in no file; a list of thousands takes long and is asked for in vain.
+    limit = len(known) + most
+    while True:
+        listed = youtube.playlist(channel.channel_id, limit=limit)
+        known |= _answered(source.fetches, listed)
+        fresh = sum(video_id not in known for video_id in listed)
+        if fresh >= most or len(listed) < limit:
+            return listed, known
+        limit += most - fresh
+
+
 def _in_files(lake: Lake, channel: Channel) -> set[str]:
     mine = lake.read(VIDEO_FILES).filter(pl.col("channel_id") == channel.channel_id)
     return set(mine.select("video_id").drop_nulls().collect()["video_id"])
 
 
-def _answered(fetches: Fetches, video_ids: Sequence[str]) -> Collection[str]:
+def _answered(fetches: Fetches, video_ids: Sequence[str]) -> set[str]:
     """Those that YouTube said something about when they were visited."""
     visits = fetches.of(SOURCE, video_ids, VISIT)
     return {video_id for video_id, past in visits.items() if past[-1].outcome not in UNANSWERED}

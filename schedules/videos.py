@@ -88,8 +88,11 @@ def build_schedules(settings: Settings, jobs: dict[str, Any]) -> list[dg.Schedul
         if not settings.videos.live:
             return dg.SkipReason("videos.live is off; a new caption file is noticed by the sensor new_videos")
         today = context.scheduled_execution_time.astimezone(UTC).date()
+        active = [channel.channel_id for channel in settings.channels if channel.active]
         given_up = lake.read(t.TRANSCRIPTS).filter(
-            (pl.col("reason") == "no_captions") & (pl.col("day") >= today - timedelta(days=RECHECK_DAYS))
+            (pl.col("reason") == "no_captions")
+            & (pl.col("day") >= today - timedelta(days=RECHECK_DAYS))
+            & pl.col("channel_id").is_in(active)
         )
         found = given_up.select("channel_id", "day").unique().sort("channel_id", "day").collect()
         if found.is_empty():

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from assets.partitions import CAMPAIGNS, CHANNELS
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT as LEADS
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.stages import PRODUCT as VIDEOS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
 from schedules.videos import CHANNEL_DAYS
+
+CAMPAIGN, CHANNEL = str(CAMPAIGNS.name), str(CHANNELS.name)
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Target:
 
     Attributes:
         job: by name; assets: those of it that depend on the table's rows.
+        dimension: the dynamic partitions that the partition begins with; what waits of one that is gone waits in vain.
         partition_key: from the partition as the control database names it to Dagster's key.
         scopes: of the ledger that bound what it may cost.
         function: whose breaker holds it back; None: no model is asked, nothing is spent.
     """
 
     job: str
+    dimension: str
     assets: tuple[str, ...]
     partition_key: Callable[[str], str]
     scopes: Callable[[str], tuple[str, ...]]
@@ -60,10 +65,14 @@ def _from(asset: str) -> tuple[str, ...]:
 
 # By table, upstream first: what is made from a table that waits, waits because of it.
 TARGETS: dict[str, Target] = {
-    "campaign_keywords": Target("campaign_words", CAMPAIGN_WORDS, str, _of_campaign, "embed"),
-    "post_embeddings": Target("campaign_days", CAMPAIGN_DAYS[1:], _campaign_day, _of_campaign, "embed"),
-    "lead_extractions": Target("campaign_answers", CAMPAIGN_ANSWERS, _campaign_day, _of_campaign, EXTRACT_LEAD.name),
-    "transcripts": Target("channel_days", _from("transcripts"), _channel_day, _of_channel, None),
-    "video_analyses": Target("channel_days", _from("video_analyses"), _channel_day, _of_channel, EXTRACT_PICKS.name),
-    "pick_outcomes": Target("channel_days", _from("pick_outcomes"), _channel_day, _of_channel, None),
+    "campaign_keywords": Target("campaign_words", CAMPAIGN, CAMPAIGN_WORDS, str, _of_campaign, "embed"),
+    "post_embeddings": Target("campaign_days", CAMPAIGN, CAMPAIGN_DAYS[1:], _campaign_day, _of_campaign, "embed"),
+    "lead_extractions": Target(
+        "campaign_answers", CAMPAIGN, CAMPAIGN_ANSWERS, _campaign_day, _of_campaign, EXTRACT_LEAD.name
+    ),
+    "transcripts": Target("channel_days", CHANNEL, _from("transcripts"), _channel_day, _of_channel, None),
+    "video_analyses": Target(
+        "channel_days", CHANNEL, _from("video_analyses"), _channel_day, _of_channel, EXTRACT_PICKS.name
+    ),
+    "pick_outcomes": Target("channel_days", CHANNEL, _from("pick_outcomes"), _channel_day, _of_channel, None),
 }

@@ -5,6 +5,7 @@ They read the settings, the disk, the lake and the control database, never the n
 is the scheduled poll, whose files these find.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -16,9 +17,10 @@ from magpie.control import Control
 from magpie.lake import Lake
 from magpie.settings import Settings
 from magpie.videos import changes
+from magpie.videos import tables as t
 from magpie.videos.stages import Source
 from schedules.videos import CHANNEL_DAYS
-from sensors.run_keys import digest
+from sensors.run_keys import digest, version
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RUNS_PER_TICK = 10
@@ -31,7 +33,7 @@ def build_sensors(settings: Settings, jobs: dict[str, Any]) -> list[dg.SensorDef
         _versions_changed(settings, jobs),
         _new_prices(settings, jobs),
         _days_after_channels(settings, jobs),
-        _outcomes_after_prices(jobs),
+        _outcomes_after_prices(settings, jobs),
     ]
 
 
@@ -52,16 +54,19 @@ def _new_videos(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         sync_channels(context.instance, settings)
         stale = changes.stale_files(settings, lake)
         if stale:
-            return dg.SensorResult(run_requests=[dg.RunRequest(run_key=digest(stale), job_name="video_landing")])
+            prints = changes.fingerprints(settings)
+            key = digest([[(name, prints.get(name)) for name in stale], version(lake, t.VIDEO_FILES)])
+            return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="video_landing")])
         today = video_source.clock().date()
         seen = changes.after(changes.Seen.read(context.cursor), lake, control.deleted(), settings, today)
         asked, left = seen.waiting[:RUNS_PER_TICK], seen.waiting[RUNS_PER_TICK:]
-        context.update_cursor(seen.left_with(left).dump())
         if not asked:
+            context.update_cursor(seen.left_with(left).dump())
             return dg.SkipReason("files of videos are as before; looking again in a minute")
+        state = f"{seen.state}|{version(lake, t.VIDEO_FILES)}"
         requests = [
             dg.RunRequest(
-                run_key=f"{channel}|{first}|{last}|{seen.state}",
+                run_key=f"{channel}|{first}|{last}|{state}",
                 job_name="channel_days",
                 tags=lead_range(channel, first, last),
             )
@@ -73,6 +78,7 @@ def _new_videos(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
 
 
 def _versions_changed(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    watched = {channel.channel_id for channel in settings.channels}
     reading = [dg.AssetKey(name) for name in CHANNEL_DAYS[CHANNEL_DAYS.index("video_analyses") :]]
 
     @dg.sensor(name="prompt_version_added", job=jobs["channel_days"], minimum_interval_seconds=60)
@@ -81,27 +87,33 @@ def _versions_changed(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefi
     ) -> dg.SensorResult | dg.SkipReason:
         """When versions of prompt or model change, read the videos there are in them too."""
         now = changes.versions_hash(settings)
-        if context.cursor is None or context.cursor == now:
-            context.update_cursor(now)
+        seen = json.loads(context.cursor or json.dumps({"versions": now, "changes": 0}))
+        if seen["versions"] == now:
+            context.update_cursor(json.dumps(seen))
             return dg.SkipReason("the versions are as before; a change in magpie.yaml is seen on reload")
-        spans = changes.read_spans(lake)
+        # The count is in the key: versions changed back to what they were have to be read again.
+        state = f"{now[:16]}|{seen['changes'] + 1}"
+        spans = [span for span in changes.read_spans(lake) if span[0] in watched]
         requests = [
             dg.RunRequest(
-                run_key=f"{channel}|{first}|{last}|{now[:16]}",
+                run_key=f"{channel}|{first}|{last}|{state}",
                 tags=lead_range(channel, first, last),
                 asset_selection=reading,
             )
             for channel, first, last in spans
         ]
         skip = None if requests else "no video has been read yet; the versions hold from the first one on"
-        return dg.SensorResult(run_requests=requests, cursor=now, skip_reason=skip)
+        cursor = json.dumps({"versions": now, "changes": seen["changes"] + 1})
+        return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=skip)
 
     return prompt_version_added
 
 
 def _new_prices(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
     @dg.sensor(name="new_prices", job=jobs["price_days"], minimum_interval_seconds=300)
-    def new_prices(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def new_prices(
+        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
+    ) -> dg.SensorResult | dg.SkipReason:
         """When price files change, read them anew from the first day of videos on."""
         now = digest(changes.price_files(settings))
         if context.cursor == now or not settings.videos.prices:
@@ -110,7 +122,8 @@ def _new_prices(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         if span is None:
             context.update_cursor(now)
             return dg.SkipReason(f"no price is of {settings.videos_start_day} or later; looking again when they change")
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=now, tags=day_range(*span))], cursor=now)
+        key = f"{now}|{version(lake, t.DAILY_PRICES)}"
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags=day_range(*span))], cursor=now)
 
     return new_prices
 
@@ -139,7 +152,9 @@ def _days_after_channels(settings: Settings, jobs: dict[str, Any]) -> dg.SensorD
     return days_after_channels
 
 
-def _outcomes_after_prices(jobs: dict[str, Any]) -> dg.SensorDefinition:
+def _outcomes_after_prices(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
+    watched = {channel.channel_id for channel in settings.channels}
+
     @dg.run_status_sensor(
         name="outcomes_after_prices",
         run_status=dg.DagsterRunStatus.SUCCESS,
@@ -151,7 +166,8 @@ def _outcomes_after_prices(jobs: dict[str, Any]) -> dg.SensorDefinition:
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """When prices are new, measure the picks that wait for them."""
         waiting = [item for item in control.pending() if item.table == "pick_outcomes" and item.reason == "no_price"]
-        spans = changes.spans(tuple(item.partition.split("|")) for item in waiting)  # type: ignore[misc]
+        days = (tuple(item.partition.split("|")) for item in waiting)
+        spans = changes.spans(pair for pair in days if pair[0] in watched)  # type: ignore[misc]
         if not spans:
             yield dg.SkipReason("no pick waits for prices")
         for channel, first, last in spans:

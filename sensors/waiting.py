@@ -66,10 +66,14 @@ class _Waiting:
     ) -> tuple[list[dg.RunRequest], Choice]:
         store, pending = Store(control), control.pending()
         stopped = {item.scope for item in store.read(breaker.open_breakers) if item.until is None or now < item.until}
+        dimensions = {target.dimension for target in self.targets.values()}
+        present = {name: set(context.instance.get_dynamic_partitions(name)) for name in dimensions}
         known = [
             item
             for item in pending
-            if item.table in self.targets and f"function:{self.targets[item.table].function}" not in stopped
+            if item.table in self.targets
+            and f"function:{self.targets[item.table].function}" not in stopped
+            and item.partition.partition("|")[0] in present[self.targets[item.table].dimension]
         ]
         budgets = self._budgets(store, known, now)
         choice = backlog.choose(known, list(self.targets), owned, now, budgets, self._busy(context.instance))
@@ -91,7 +95,7 @@ class _Waiting:
             tags={"magpie/waiting": f"{due.table} {due.partition}"},
         )
 
-    def _budgets(self, store: Store, pending: list[Any], now: datetime) -> dict[str, Budget]:
+    def _budgets(self, store: Store, pending: list[Any], now: datetime) -> dict[tuple[str, str], Budget]:
         uses = {use.scope: use for use in spend.today(store, self.limits, now) if use.window.startswith("D")}
         per_row = {
             name: store.read(partial(history.likely_cost, function=target.function))
@@ -107,7 +111,7 @@ class _Waiting:
                 if scope in uses and uses[scope].left_nano is not None
             ]
             left, bound = min(rooms, default=(None, ALL), key=lambda pair: pair[0] or 0)
-            found[item.partition] = Budget(left, per_row[item.table], bound)
+            found[item.table, item.partition] = Budget(left, per_row[item.table], bound)
         return found
 
     def _busy(self, instance: dg.DagsterInstance) -> set[str]:

@@ -9,7 +9,7 @@ import pickle
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 from filelock import FileLock
 
 from assets.partitions import lead_range
@@ -31,10 +32,13 @@ from magpie.tables import Table
 from resources.runner import DagsterRunner
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from sensors.discovery import sync_campaigns
+from sensors.videos import sync_channels
 
 REPO = Path(__file__).parent.parent
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
 BOTH = ("agency-crm", "folding-bike")
+TEAPOT, LADDER = "UCsampleTeapotTape000001", "UCsampleSlowLadder000002"
+VIDEO_FIRST, VIDEO_LAST = date(2026, 3, 2), date(2026, 3, 27)
 LAYERS = {
     "reddit_landing": REDDIT_LANDING,
     "reddit_days": REDDIT_DAYS,
@@ -78,16 +82,68 @@ class World:
     def run_campaign(self, campaign: str, first: date, last: date) -> dg.ExecuteInProcessResult:
         return self.run("campaign_days", tags=lead_range(campaign, first, last))
 
+    def run_channel(self, channel: str, first: date, last: date, check: bool = True) -> dg.ExecuteInProcessResult:
+        return self.run("channel_days", check, tags=lead_range(channel, first, last))
+
     def read_campaign(self, campaign: str, first: date, last: date, check: bool = True) -> dg.ExecuteInProcessResult:
         return self.run("campaign_answers", check, tags=lead_range(campaign, first, last))
 
 
 @contextmanager
-def world(settings: Settings) -> Iterator[World]:
-    """An instance in memory whose campaigns are those of the settings."""
+def world(settings: Settings, **overrides: Any) -> Iterator[World]:
+    """An instance in memory whose campaigns and channels are those of the settings; overrides: resources by name."""
     with dg.DagsterInstance.ephemeral() as instance:
         sync_campaigns(instance, settings)
-        yield World(settings, build_definitions(settings), instance)
+        sync_channels(instance, settings)
+        yield World(settings, build_definitions(settings, **overrides), instance)
+
+
+@dataclass
+class Daemon:
+    """Evaluates sensors as the daemon does: the cursor is kept, a run key is honoured once."""
+
+    world: World
+    cursors: dict[str, str | None] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    bound: tuple[str, ...] = ("landing", "lake", "control", "llm", "video_source")
+
+    def tick(self, name: str) -> tuple[list[dg.RunRequest], str | None]:
+        """Requests with run keys that are new, and the skip reason."""
+        repository = self.world.defs.get_repository_def()
+        context = dg.build_sensor_context(
+            instance=self.world.instance,
+            cursor=self.cursors.get(name),
+            repository_def=repository,
+            resources=self.world.resources(*self.bound),
+        )
+        with partition_loading_context(dynamic_partitions_store=self.world.instance):
+            told = repository.get_sensor_def(name).evaluate_tick(context)
+        self.cursors[name] = told.cursor
+        fresh = [request for request in told.run_requests or [] if request.run_key not in self.used]
+        self.used |= {str(request.run_key) for request in fresh}
+        return fresh, told.skip_message
+
+    def follows(self, result: dg.ExecuteInProcessResult, sensor: str) -> list[dg.RunRequest]:
+        """What a run status sensor asks for once this run has succeeded."""
+        repository = self.world.defs.get_repository_def()
+        (success,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.RUN_SUCCESS]
+        context = dg.build_run_status_sensor_context(
+            sensor_name=sensor,
+            dagster_instance=self.world.instance,
+            dagster_run=result.dagster_run,
+            dagster_event=success,
+            repository_def=repository,
+            resources=self.world.resources(*self.bound),
+        )
+        told = repository.get_sensor_def(sensor)(context)
+        assert told is not None
+        return [item for item in (told if isinstance(told, Iterator) else [told]) if isinstance(item, dg.RunRequest)]
+
+    def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
+        more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}
+        if request.asset_selection:
+            more["asset_selection"] = list(request.asset_selection)
+        return self.world.run(request.job_name or job, tags=dict(request.tags), **more)
 
 
 def rows(lake: Lake, table: Table, first: date = date.min, last: date = date.max) -> pl.DataFrame:
@@ -96,6 +152,17 @@ def rows(lake: Lake, table: Table, first: date = date.min, last: date = date.max
     if "day" in found.columns:
         found = found.filter(pl.col("day").is_between(first, last))
     return found.sort(table.key or table.sort_by)
+
+
+def settled(frame: pl.DataFrame) -> pl.DataFrame:
+    """Without what depends on the moment at which a video was first seen here, or looked at."""
+    found = frame.drop("first_seen_at", strict=False)
+    if "markdown" in found.columns:
+        return found.with_columns(pl.col("markdown").str.replace_all(r"captions \([\d.]+ h\).*", "captions"))
+    if "not_before" not in found.columns:
+        return found
+    timed = pl.col("reason").is_in(["awaiting_captions", "no_captions"]).fill_null(False)
+    return found.with_columns(pl.when(~timed).then(name).alias(name) for name in ("observed", "not_before"))
 
 
 def days_between(first: date, last: date) -> list[date]:
@@ -109,7 +176,7 @@ def versions(lake: Lake, tables: Sequence[Table] = t.TABLES) -> dict[str, int]:
 
 
 def run_plainly(settings: Settings, **request: Any) -> tuple[RunOutcome, list[Progress]]:
-    """What `magpie run leads` does, with the progress it reports; Dagster's home is below the settings' home."""
+    """What `magpie run` does for leads or another product, with its progress; Dagster's home is below the home."""
     told: list[Progress] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DAGSTER_HOME", raising=False)
@@ -145,9 +212,14 @@ def submission(name: str, day: date, **more: Any) -> dict[str, Any]:
 
 def archive(path: Path, *lines: dict[str, Any]) -> Path:
     """Write an archive file; a file of that name is replaced and looks changed even within one clock tick."""
-    before = path.stat().st_mtime_ns if path.exists() else 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    return changed(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def changed(path: Path, text: str) -> Path:
+    """Write a file; one of that name is replaced and looks changed even within one clock tick."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    path.write_text(text, "utf-8")
     if path.stat().st_mtime_ns <= before:
         os.utime(path, ns=(before + 1_000_000, before + 1_000_000))
     return path
@@ -158,9 +230,43 @@ def settings_over(directory: Path, home: Path, **changes: Any) -> Settings:
     return sample_settings(home, reddit=Reddit(archives=(str(directory),)), **changes)
 
 
+def spoken(folder: Path, video_id: str, channel: str, at: datetime, *lines: str, **info: Any) -> Path:
+    """Write a video as yt-dlp leaves it: an info.json and, if anything is said, captions, five seconds a line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"Video {video_id} [{video_id}]"
+    told = {
+        "_type": "video",
+        "id": video_id,
+        "title": f"Video {video_id}",
+        "channel_id": channel,
+        "timestamp": int(at.timestamp()),
+        "epoch": int(at.timestamp()) + 3600,
+        "duration": 600,
+        "live_status": "not_live",
+        "availability": "public",
+        **info,
+    }
+    changed(folder / f"{stem}.info.json", json.dumps(told))
+    if lines:
+        cues = [f"{_clock(5 * n)} --> {_clock(5 * n + 5)}\n{line}\n" for n, line in enumerate(lines)]
+        changed(folder / f"{stem}.en.vtt", "WEBVTT\n\n" + "\n".join(cues))
+    return folder / f"{stem}.en.vtt"
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.000"
+
+
+def videos_over(directory: Path, home: Path, **changes: Any) -> Settings:
+    """The sample's channels over the video files of `directory`; changes: of the section videos."""
+    settings = sample_settings(home)
+    videos = settings.videos.model_copy(update={"archives": (str(directory),), **changes})
+    return settings.model_copy(update={"videos": videos})
+
+
 @dataclass(frozen=True)
 class Made:
-    """What `magpie run leads` made of the sample; tests only read it."""
+    """What `magpie run` made of the sample for one product; tests only read it."""
 
     settings: Settings
     outcome: RunOutcome
@@ -171,23 +277,45 @@ class Made:
         return Lake(self.settings.lake_root)
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
     own = tmp_path_factory.getbasetemp()
     # Workers of one session have their directories side by side; the first that needs it makes it for all.
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    kept = shared / "made.pickle"
-    with FileLock(shared / "made.lock"):
+    kept = shared / f"{product}.pickle"
+    with FileLock(shared / f"{product}.lock"):
         if not kept.exists():
-            settings = sample_settings(shared / "made")
-            kept.write_bytes(pickle.dumps(Made(settings, *run_plainly(settings))))
+            settings = sample_settings(shared / product)
+            kept.write_bytes(pickle.dumps(Made(settings, *run_plainly(settings, product=product))))
         found: Made = pickle.loads(kept.read_bytes())
     return found
+
+
+@contextmanager
+def _copy(made: Made, home: Path) -> Iterator[World]:
+    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock"))
+    with world(made.settings.model_copy(update={"home": home})) as copied:
+        yield copied
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return _once(tmp_path_factory, "leads")
+
+
+@pytest.fixture(scope="session")
+def made_videos(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return _once(tmp_path_factory, "videos")
 
 
 @pytest.fixture()
 def filled(made: Made, tmp_path: Path) -> Iterator[World]:
     """A copy of `made` to work on, with an instance of its own that has seen no run yet."""
-    shutil.copytree(made.settings.home, tmp_path / "home", ignore=shutil.ignore_patterns("dagster", "*.lock"))
-    with world(made.settings.model_copy(update={"home": tmp_path / "home"})) as copied:
+    with _copy(made, tmp_path / "home") as copied:
+        yield copied
+
+
+@pytest.fixture()
+def filled_videos(made_videos: Made, tmp_path: Path) -> Iterator[World]:
+    """As `filled`, of `made_videos`."""
+    with _copy(made_videos, tmp_path / "home") as copied:
         yield copied

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster_world import (
     BOTH,
     FIRST,
     LAST,
+    Daemon,
     Made,
     World,
     archive,
@@ -40,49 +39,11 @@ __all__ = ["made"]
 TODAY = datetime.now(UTC).date()
 
 
-@dataclass
-class Watcher:
-    """Evaluates sensors as the daemon does: the cursor is kept, a run key is honoured once."""
-
-    world: World
-    cursors: dict[str, str | None] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-
-    def tick(self, name: str) -> tuple[list[dg.RunRequest], str | None]:
-        """Requests with run keys that are new, and the skip reason."""
-        repository = self.world.defs.get_repository_def()
-        context = dg.build_sensor_context(
-            instance=self.world.instance,
-            cursor=self.cursors.get(name),
-            repository_def=repository,
-            resources=self.world.resources("landing", "lake", "control"),
-        )
-        with partition_loading_context(dynamic_partitions_store=self.world.instance):
-            told = repository.get_sensor_def(name).evaluate_tick(context)
-        self.cursors[name] = told.cursor
-        fresh = [request for request in told.run_requests or [] if request.run_key not in self.used]
-        self.used |= {str(request.run_key) for request in fresh}
-        return fresh, told.skip_message
+class Watcher(Daemon):
+    """The daemon, with what it does about leads."""
 
     def after(self, result: dg.ExecuteInProcessResult, sensor: str = "campaigns_after_days") -> list[dg.RunRequest]:
-        """What a run status sensor asks for once this run has succeeded."""
-        repository = self.world.defs.get_repository_def()
-        (success,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.RUN_SUCCESS]
-        context = dg.build_run_status_sensor_context(
-            sensor_name=sensor,
-            dagster_instance=self.world.instance,
-            dagster_run=result.dagster_run,
-            dagster_event=success,
-            repository_def=repository,
-            resources={"lake": self.world.lake},
-        )
-        told = repository.get_sensor_def(sensor)(context)
-        assert told is not None
-        return [item for item in (told if isinstance(told, Iterator) else [told]) if isinstance(item, dg.RunRequest)]
-
-    def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
-        more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}
-        return self.world.run(request.job_name or job, tags=dict(request.tags), **more)
+        return self.follows(result, sensor)
 
     def catch_up(self) -> None:
         """Land what there is and make its days, without the campaigns that follow."""

@@ -83,7 +83,7 @@ def test_a_partition_is_asked_for_once_at_the_first_of_its_tables() -> None:
 
 def test_what_the_money_does_not_reach_is_held_back_with_the_bound_that_does_it() -> None:
     budget = Budget(100, 20, "campaign:a")
-    budgets = {f"a|2026-03-{day:02d}": budget for day in range(1, 4)}
+    budgets = {("lead_extractions", f"a|2026-03-{day:02d}"): budget for day in range(1, 4)}
     found = choose([waiting(day) for day in range(1, 4)], ORDER, None, D, budgets)
     assert [due.partition[-2:] for due in found.due] == ["03", "02"]
     assert found.held == {"a|2026-03-01": "campaign:a has no money left"}

@@ -78,7 +78,7 @@ def choose(
     order: Sequence[str],
     owned: Collection[str] | None,
     now: datetime,
-    budgets: Mapping[str, Budget],
+    budgets: Mapping[tuple[str, str], Budget],
     busy: Collection[str] = (),
 ) -> Choice:
     """Choose the newest partitions that are due, at most `PARTITIONS_PER_TICK`, as far as the money reaches.
@@ -87,7 +87,7 @@ def choose(
         pending: all that waits.
         order: tables that can be made again, upstream first.
         owned: the reasons to answer for; None: all that no other sensor owns.
-        budgets: by partition; a missing one has no bound.
+        budgets: by table and partition; a missing one has no bound, and costs nothing.
         busy: partitions that a run is making already.
     """
     others = CAP_REASONS | QUOTA_REASONS
@@ -107,8 +107,8 @@ def choose(
         if due.partition in busy:
             held[due.partition] = "a run is making it"
             continue
-        budget = budgets.get(due.partition)
-        left = room.get(due.partition)
+        budget = budgets.get((due.table, due.partition))
+        left = room.get((due.table, due.partition))
         if budget and left is not None and left < max(1, budget.per_row_nano):
             held[due.partition] = f"{budget.bound} has no money left"
             continue

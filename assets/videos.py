@@ -172,7 +172,7 @@ def _day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def ticker_consensus(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> pl.DataFrame:
         asked = parts.partitions_of(t.TICKER_CONSENSUS, context.partition_keys).all_days()
         found = stages.consensus(settings, lake, asked)
-        context.add_output_metadata(shown.consensus_metadata(found))
+        context.add_output_metadata(shown.consensus_metadata(found, stages.minds_changed(lake, asked)))
         return found
 
     @table_asset(t.DAILY_DIGEST, days, deps=[same_day["videos"]])

@@ -93,12 +93,19 @@ def outcomes_metadata(outcomes: pl.DataFrame) -> dict[str, Any]:
     return {"outcomes_by_horizon": md.markdown_table(by_horizon.sort("horizon_sessions").to_dicts())}
 
 
-def consensus_metadata(consensus: pl.DataFrame) -> dict[str, Any]:
-    """The highest and lowest scores of the last day, and what is contested."""
+def consensus_metadata(consensus: pl.DataFrame, changes: pl.DataFrame) -> dict[str, Any]:
+    """The highest and lowest scores of the last day, what is contested, and who changed their mind."""
     last = consensus.filter(pl.col("day") == pl.col("day").max())
     columns = ("day", "symbol", pl.col("score").round(1), "n_votes", "n_channels", "contested", "published")
     return {
         "highest": md.markdown_table(last.sort("score", descending=True).select(columns).head(TOP).to_dicts()),
+        "contested": md.markdown_table(last.filter("contested").select(columns).head(TOP).to_dicts()),
+        "changes_of_mind": md.markdown_table(
+            changes.sort("after_said_at", descending=True)
+            .select("channel_id", "symbol", "before_action", "after_action", "before_said_at", "after_said_at")
+            .head(TOP)
+            .to_dicts()
+        ),
         "lowest": md.markdown_table(last.sort("score").select(columns).head(TOP).to_dicts()),
     }
 

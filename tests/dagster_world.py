@@ -29,7 +29,7 @@ from magpie.leads.settings import Reddit
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings, load_settings
 from magpie.tables import Table
-from resources.runner import DagsterRunner
+from runs.runner import DagsterRunner
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels

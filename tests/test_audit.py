@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from magpie.control import Control
+from magpie.functions import FUNCTIONS
 from magpie.health import models_in_use
 from magpie.llm import audit, export, ledger
 from magpie.llm.ledger import Settlement
@@ -197,7 +198,8 @@ def test_a_model_in_use_that_ends_within_sixty_days_is_named_with_its_successor(
 
 
 def test_models_in_use_are_those_that_functions_and_campaigns_choose() -> None:
-    chosen = LLM(functions={"extract_lead": FunctionChoice(model="openai/special")})
+    special = FunctionChoice(model="openai/special")
+    chosen = LLM(functions=dict.fromkeys(FUNCTIONS.names(), special))
     campaign = {
         "id": "a",
         "name": "a",
@@ -207,6 +209,14 @@ def test_models_in_use_are_those_that_functions_and_campaigns_choose() -> None:
     }
     given = Settings(start_day=TODAY, llm=chosen, campaigns=[campaign])
     assert {"openai/special", "smart"} <= models_in_use(given)
+    channel = {
+        "channel_id": "UC" + "a" * 22,
+        "name": "c",
+        "functions": {"extract_picks": {"model": "openai/of-channel"}},
+    }
+    videos = {"analysis_versions": [{"label": "v1", "active": True, "model": "openai/of-version"}]}
+    watching = Settings(start_day=TODAY, llm=chosen, channels=[channel], videos=videos)
+    assert {"openai/of-channel", "openai/of-version"} <= models_in_use(watching)
     assert "fast" not in models_in_use(given)
     assert "fast" in models_in_use(Settings(start_day=TODAY))
     assert models_in_use(Settings(start_day=TODAY, llm=LLM(provider="offline"))) == set()

@@ -50,7 +50,7 @@ def test_captions_are_looked_for_five_times_in_three_days_and_then_given_up() ->
         datetime(2026, 5, 2, 12, tzinfo=UTC),
         datetime(2026, 5, 4, 12, tzinfo=UTC),
     ]
-    assert state == State("failed", "no_captions", None, "72.0 h", "72 h")
+    assert state == State("failed", "no_captions", None, "72 h", "72 h")
 
 
 def test_an_old_video_without_captions_fails_at_the_first_look() -> None:
@@ -66,7 +66,7 @@ def test_a_look_before_the_video_came_out_waits_for_that_moment() -> None:
 def test_a_look_between_two_hours_goes_on_with_the_next_of_them() -> None:
     state = absent(PUBLISHED, PUBLISHED + timedelta(hours=5), PATIENCE)
     assert state.not_before == PUBLISHED + timedelta(hours=6)
-    assert state.observed == "5.0 h"
+    assert state.observed == "1 h"
 
 
 def test_a_known_absence_is_looked_at_again_after_the_days_of_the_cache() -> None:

@@ -18,7 +18,7 @@ from io_managers.tables import TableIOManager
 from magpie.control import Control, Pending
 from magpie.lake import Lake
 from magpie.tables import Fate, Partitions, Table
-from resources.runner import failure_lines
+from runs.runner import failure_lines
 from sensors.discovery import RANGE_END, RANGE_START
 
 

@@ -30,7 +30,7 @@ from assets.partitions import RANGE_END, RANGE_START, day_range, lead_range
 from magpie.lake import Lake
 from magpie.leads import tables as t
 from magpie.settings import Settings
-from resources.runner import failure_lines
+from runs.runner import failure_lines
 from schedules.leads import OP_JOBS, build_schedules, crawl_reddit, sweep_deletions
 from sensors.discovery import RANGES_PER_TICK
 

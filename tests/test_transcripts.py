@@ -169,7 +169,7 @@ def test_waiting_counts_from_the_end_of_a_stream_else_publication_else_first_sig
 def test_without_files_an_old_video_fails_and_a_new_one_waits_for_its_next_hour() -> None:
     assert fate(made(now=PUBLISHED + 3 * HOUR)[FIRST]) == ("pending", "awaiting_captions", PUBLISHED + 6 * HOUR)
     row = made(now=PUBLISHED + 2000 * HOUR)[FIRST]
-    assert (*fate(row), row["observed"], row["threshold"]) == ("failed", "no_captions", None, "2000.0 h", "72 h")
+    assert (*fate(row), row["observed"], row["threshold"]) == ("failed", "no_captions", None, "72 h", "72 h")
 
 
 def test_youtube_is_asked_for_what_no_file_holds_and_for_nothing_else(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_the_questions_of_a_row_are_all_named_as_the_ledger_names_them() -> None
     assert named == [(function, ref, f"input-{ref}") for function, ref in refs]
 
 
-def test_cost_tokens_and_failed_answers_are_sums_and_the_end_is_the_last() -> None:
+def test_cost_and_tokens_are_sums_attempts_those_of_the_worst_question_and_the_end_is_the_last() -> None:
     bills = [
         {"cost_usd": Decimal("0.000000001"), "tokens_in": 7, "tokens_out": 2, "attempts": 1, "settled_at": PUBLISHED},
         {"cost_usd": Decimal("0.25"), "tokens_in": 10, "tokens_out": 3, "settled_at": PUBLISHED + HOUR},
@@ -126,7 +126,7 @@ def test_cost_tokens_and_failed_answers_are_sums_and_the_end_is_the_last() -> No
     picks = [answer | bill for answer, bill in zip(ANSWERED[1], bills, strict=True)]
     row = analysed([an_outlook() | {"cost_usd": Decimal("1")}], picks)
     assert row["cost_usd"] == Decimal("1.750000001")
-    assert (row["prompt_tokens"], row["completion_tokens"], row["attempts"]) == (17, 5, 3)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["attempts"]) == (17, 5, 2)
     assert row["processed_at"] == PUBLISHED + HOUR
 
 
@@ -384,7 +384,7 @@ def test_failed_answers_of_one_model_do_not_count_for_another(at: Desk) -> None:
     at.fake.responder = lambda body: "no JSON at all" if "gpt" in body["model"] else smallest(body)
     found = reading(at, V1, {"label": "v2", "model": MODEL_B})
     wrong, right = only(found, "v1"), only(found, "v2")
-    assert (wrong["status"], wrong["reason"], wrong["attempts"]) == ("pending", "invalid_output", 4)
+    assert (wrong["status"], wrong["reason"], wrong["attempts"]) == ("pending", "invalid_output", 1)
     assert (right["status"], right["attempts"]) == ("ok", 0)
 
 

@@ -36,7 +36,7 @@ from magpie.running import RunRequest
 from magpie.settings import Settings, load_settings
 from magpie.videos import tables as t
 from magpie.videos.changes import QUIET_DAYS
-from resources.courses import COURSES, courses_of
+from runs.courses import COURSES, courses_of
 from schedules.spend import SPEND
 from schedules.videos import CHANNEL_DAYS, VIDEO_DAYS, VIDEO_LANDING
 

@@ -37,7 +37,7 @@ from magpie.videos.changes import QUIET_DAYS
 from magpie.videos.live import source_of
 from magpie.videos.settings import AnalysisVersion, Channel
 from resources.llm import Llm
-from resources.runner import failure_lines
+from runs.runner import failure_lines
 from schedules.videos import CHANNEL_DAYS, RECHECK_DAYS, build_schedules, poll_channels
 from sensors.videos import RUNS_PER_TICK
 

@@ -65,6 +65,11 @@ class Asked:
     prompt_version: str
     model: str
 
+    @property
+    def key(self) -> str:
+        """Short, for the books: one version of prompts and one model from another."""
+        return f"{self.prompt_version[:12]}/{self.model}"
+
 
 def prompt_version_of(templates: Mapping[str, str]) -> str:
     """One hash over the versions of all templates that a mode asks with, by function."""
@@ -200,7 +205,7 @@ def _analysis(video: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], aske
         "prompt_tokens": sum(part["tokens_in"] for part in parts),
         "completion_tokens": sum(part["tokens_out"] for part in parts),
         "cost_usd": sum((part["cost_usd"] for part in parts), Decimal(0)),
-        "attempts": sum(part["attempts"] for part in parts),
+        "attempts": max(part["attempts"] for part in parts),
         "provider": next((part["provider"] for part in parts if part["provider"]), None),
         "answered_by": ", ".join(answers) or None,
         "questions": [{name: part[name] for name in ("function", "row_ref", "input_hash")} for part in parts],

@@ -66,13 +66,16 @@ class Patience:
 def absent(anchor: datetime, looked_at: datetime, patience: Patience) -> State:
     """The state of a video that had no captions when it was looked at.
 
+    What is told of it is the last look that was due, so that looking again before the next one says the same.
+
     Args:
         anchor: when it came out: publication, the end of a stream, or when it was first seen.
     """
-    hours = (looked_at - anchor).total_seconds() / 3600
+    past = [hours for hours in patience.retry_hours if anchor + timedelta(hours=hours) <= looked_at]
+    observed, last = f"{past[-1] if past else 0} h", f"{patience.retry_hours[-1]} h"
     if looked_at >= anchor + patience.last:
-        return State("failed", ABSENT, None, f"{hours:.1f} h", f"{patience.retry_hours[-1]} h")
-    return State("pending", "awaiting_captions", _next_look(anchor, looked_at, patience), f"{hours:.1f} h")
+        return State("failed", ABSENT, None, observed, last)
+    return State("pending", "awaiting_captions", _next_look(anchor, looked_at, patience), observed, last)
 
 
 def _next_look(anchor: datetime, looked_at: datetime, patience: Patience) -> datetime:

@@ -126,7 +126,7 @@ class _Ahead:
         for asked in self._reader.versions(channel):
             version = asked.version
             for function, rows in questions.items():
-                ready = self._reader.ready(function, rows, channel, version)
+                ready = self._reader.ready(function, rows, channel, asked)
                 found = self._planner.rows(function, ready, self._reader.scope(function, channel, version))
                 self._add(f"{function} {version.label}", channel, made, found)
 

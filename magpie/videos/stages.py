@@ -33,7 +33,7 @@ from magpie.videos import tables as t
 from magpie.videos.analysis import Asked
 from magpie.videos.caption_states import Patience
 from magpie.videos.consensus import ConsensusRules, ticker_consensus
-from magpie.videos.digest import CHANGE_DAYS, daily_digest
+from magpie.videos.digest import CHANGE_DAYS, changes_of_mind, daily_digest
 from magpie.videos.listing import GONE_VIDEO, TOMBSTONES, ListingRules, Places
 from magpie.videos.outcomes import OutcomeRules, pick_outcomes
 from magpie.videos.prices import Sessions
@@ -80,7 +80,7 @@ class Reader:
             for function, rows in questions.items():
                 done = self.engine.run(
                     function,
-                    self.ready(function, rows, channel, version),
+                    self.ready(function, rows, channel, asked),
                     self.scope(function, channel, version),
                     self.report,
                 )
@@ -104,16 +104,16 @@ class Reader:
                 log.warning("version %s asks as %s does, so it is left out", version.label, first.version.label)
         return tuple(found.values())
 
-    def ready(self, function: str, rows: pl.DataFrame, channel: Channel, version: AnalysisVersion) -> pl.DataFrame:
+    def ready(self, function: str, rows: pl.DataFrame, channel: Channel, asked: Asked) -> pl.DataFrame:
         """The rows as the function wants them.
 
-        The offline rules for picks are told which symbols each line names. A model's rows bear its name, so that the
-        books keep apart what two models cost and how often each failed.
+        The offline rules for picks are told which symbols each line names. A model's rows bear prompts and model, so
+        that the books keep apart what two versions cost and how often each failed: a question that both ask is bought
+        by the first and costs the second nothing.
         """
-        models = self.engine.asking(function, rows, self.scope(function, channel, version)).models
-        if not models:
+        if not self.engine.asking(function, rows, self.scope(function, channel, asked.version)).models:
             return analysis.with_names(rows, self.symbols) if function in analysis.READS_NAMES else rows
-        return rows.with_columns(pl.concat_str("row_ref", pl.lit(f"@{models[0].provider}/{models[0].model_id}")))
+        return rows.with_columns(pl.concat_str("row_ref", pl.lit(f"@{asked.key}")))
 
     def asked(self, channel: Channel, version: AnalysisVersion) -> Asked:
         """The parts of the key of this channel's analyses in one version."""
@@ -286,6 +286,12 @@ def consensus(settings: Settings, lake: Lake, days: Sequence[date]) -> pl.DataFr
     rules = ConsensusRules.of(settings.videos)
     reliability = {channel.channel_id: channel.reliability for channel in settings.channels}
     return ticker_consensus(trailing(lake, days, rules.days), days, reliability, rules)
+
+
+def minds_changed(lake: Lake, days: Sequence[date]) -> pl.DataFrame:
+    """Changes of mind of which the later view is of one of these days."""
+    found = changes_of_mind(trailing(lake, days, CHANGE_DAYS + 1))
+    return found.filter(pl.col("after_said_at").dt.date().is_in(list(days)))
 
 
 def digests(settings: Settings, lake: Lake, days: Sequence[date], scores: pl.DataFrame) -> pl.DataFrame:

@@ -140,7 +140,7 @@ class VideoAnalyses(Fate):
     prompt_tokens = dy.Int64()
     completion_tokens = dy.Int64()
     cost_usd = usd("USD that reading this video has cost so far, in whichever run")
-    attempts = dy.Int64(description="answers that did not validate")
+    attempts = dy.Int64(description="rounds without a valid answer, of the question that had most")
     provider = dy.String(nullable=True, description="who answered; offline: rules, no model")
     answered_by = dy.String(nullable=True, description="models that answered, where fallbacks did too")
     questions = dy.List(

@@ -23,7 +23,7 @@ from magpie.llm.money import shown
 from magpie.llm.progress import TaskState
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
-from resources.courses import COURSES, Course, courses_of
+from runs.courses import COURSES, Course, courses_of
 
 INSTANCE_FILE = "dagster.yaml"
 # The project's own messages say it all; the class of any other error is half of what it tells.

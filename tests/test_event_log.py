@@ -1,0 +1,97 @@
+"""The event log with its databases left open holds what Dagster's own does, whoever writes and reads it."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from runs.event_log import OPEN_DATABASES, OpenSqliteEventLogStorage
+
+REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copyfile(REPO / "dagster.yaml", tmp_path / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as found:
+        yield found
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def numbers() -> None:
+    """An asset to log events of."""
+
+
+def made(instance: dg.DagsterInstance, partition: str = "a") -> str:
+    return dg.materialize([numbers], instance=instance, partition_key=partition).run_id
+
+
+def stored(storage: SqliteEventLogStorage, run_id: str) -> list[str | None]:
+    return [
+        record.event_log_entry.dagster_event_type and record.event_log_entry.dagster_event_type.value
+        for record in storage.get_records_for_run(run_id).records
+    ]
+
+
+def test_the_project_logs_to_it_where_dagsters_own_would(instance: dg.DagsterInstance, home: Path) -> None:
+    assert isinstance(instance.event_log_storage, OpenSqliteEventLogStorage)
+    run_id = made(instance)
+    assert (home / "history" / "runs" / f"{run_id}.db").exists()
+
+
+def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(home: Path) -> None:
+    with dg.DagsterInstance.get() as ours:
+        run_id = made(ours)
+        told = stored(ours.event_log_storage, run_id)  # type: ignore[arg-type]
+    assert "ASSET_MATERIALIZATION" in told
+    stock = SqliteEventLogStorage(str(home / "history" / "runs"))
+    assert stored(stock, run_id) == told
+    again = OpenSqliteEventLogStorage(str(home / "history" / "runs"))
+    assert stored(again, run_id) == told
+    assert again.get_materialized_partitions(dg.AssetKey("numbers")) == {"a"}
+    again.dispose()
+
+
+def test_few_databases_are_open_however_many_runs_there_are(instance: dg.DagsterInstance) -> None:
+    runs = [made(instance) for _ in range(OPEN_DATABASES + 3)]
+    storage = instance.event_log_storage
+    assert isinstance(storage, OpenSqliteEventLogStorage)
+    counts = [len(stored(storage, run_id)) for run_id in runs]
+    assert len(set(counts)) == 1 and counts[0] > 5, "runs whose databases were closed meanwhile are read anew"
+    assert len(open_files(instance)) <= OPEN_DATABASES
+
+
+def open_files(instance: dg.DagsterInstance) -> set[str]:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("open files are listed under /proc, which this system lacks")
+    targets = {str(entry.readlink()) for entry in folder.iterdir() if entry.is_symlink() and entry.exists()}
+    return {name for name in targets if name.startswith(instance.root_directory) and name.endswith(".db")}
+
+
+def test_threads_may_read_while_another_writes(instance: dg.DagsterInstance) -> None:
+    runs = [made(instance) for _ in range(3)]
+    storage = instance.event_log_storage
+    with ThreadPoolExecutor(4) as pool:
+        reads = [pool.submit(stored, storage, run_id) for run_id in runs * 10]  # type: ignore[arg-type]
+        made(instance, "b")
+        assert all("ASSET_MATERIALIZATION" in read.result() for read in reads)
+    assert storage.get_materialized_partitions(dg.AssetKey("numbers")) == {"a", "b"}
+
+
+def test_what_is_wiped_is_gone_and_can_be_written_anew(instance: dg.DagsterInstance) -> None:
+    gone = made(instance)
+    instance.event_log_storage.wipe()
+    assert stored(instance.event_log_storage, gone) == []  # type: ignore[arg-type]
+    made(instance, "b")
+    assert instance.event_log_storage.get_materialized_partitions(dg.AssetKey("numbers")) == {"b"}

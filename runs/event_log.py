@@ -5,11 +5,10 @@ on Postgres needs none of this).
 
 Dagster 1.13 makes an engine and a connection for each event and closes them after it. SQLite then writes its journal
 back with each, and SQLAlchemy compiles every statement anew: 12 ms an event, half of a run over the sample. Files and
-tables stay Dagster's own, so either class reads what the other wrote. Remove this, and its lines in dagster.yaml, when
-Dagster keeps its connections itself.
+tables stay Dagster's own, so either class reads what the other wrote. Remove this when Dagster keeps its connections
+itself.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import yaml
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
@@ -25,8 +25,18 @@ from dagster._serdes import ConfigurableClassData
 OPEN_DATABASES = 8
 
 
+def settings_of(home: Path) -> str:
+    """The lines of dagster.yaml that choose it for a Dagster home, where Dagster's own would be."""
+    chosen = {
+        "module": __name__,
+        "class": OpenSqliteEventLogStorage.__name__,
+        "config": {"base_dir": str(home.absolute() / "history" / "runs")},
+    }
+    return yaml.safe_dump({"event_log_storage": chosen}, sort_keys=False, allow_unicode=True)
+
+
 class OpenSqliteEventLogStorage(SqliteEventLogStorage):
-    """As its base, with the databases used last left open. `base_dir` is relative to the Dagster home."""
+    """As its base, with the databases used last left open."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
@@ -36,8 +46,7 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> "OpenSqliteEventLogStorage":
-        home = Path(os.environ.get("DAGSTER_HOME", "."))
-        return cls(str(home / config_value["base_dir"]), inst_data)
+        return cls(config_value["base_dir"], inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sa.Connection]:

@@ -7,7 +7,6 @@ product has, over which days (`courses.py`), and what an asset does.
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
+import yaml
 from dagster_shared.error import SerializableErrorInfo
 
 from dbt_project.prepare import prepare
@@ -23,6 +23,7 @@ from magpie.llm.money import shown
 from magpie.llm.progress import TaskState
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
+from runs import event_log
 from runs.courses import COURSES, Course, courses_of
 
 INSTANCE_FILE = "dagster.yaml"
@@ -149,11 +150,18 @@ def prepare_instance(settings: Settings) -> None:
     target = home / INSTANCE_FILE
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not target.exists() or target.read_bytes() != source.read_bytes():
-            shutil.copyfile(source, target)
+        wanted = _instance_file(source.read_text("utf-8"), home)
+        if not target.exists() or target.read_text("utf-8") != wanted:
+            target.write_text(wanted, "utf-8")
     except OSError as error:
         raise UserError(f"cannot write in {home}: {error.strerror}; name another home with MAGPIE_HOME") from None
     os.environ["DAGSTER_HOME"] = str(home)
+
+
+def _instance_file(text: str, home: Path) -> str:
+    """The project's dagster.yaml for one home; where it names no storage, the event log keeps its databases open."""
+    named = yaml.safe_load(text) or {}
+    return text if {"storage", "event_log_storage"} & named.keys() else f"{text}\n{event_log.settings_of(home)}"
 
 
 def _with_progress(defs: dg.Definitions, watch: _Watch) -> dg.Definitions:

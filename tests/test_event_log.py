@@ -1,6 +1,5 @@
 """The event log with its databases left open holds what Dagster's own does, whoever writes and reads it."""
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,16 +8,19 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from magpie.settings import load_settings
 from runs.event_log import OPEN_DATABASES, OpenSqliteEventLogStorage
+from runs.runner import _instance_file, prepare_instance
 
 REPO = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copyfile(REPO / "dagster.yaml", tmp_path / "dagster.yaml")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    return tmp_path
+    """The Dagster home that the project makes."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    prepare_instance(load_settings(REPO / "magpie.yaml").model_copy(update={"home": tmp_path}))
+    return tmp_path / "dagster"
 
 
 @pytest.fixture
@@ -95,3 +97,8 @@ def test_what_is_wiped_is_gone_and_can_be_written_anew(instance: dg.DagsterInsta
     assert stored(instance.event_log_storage, gone) == []  # type: ignore[arg-type]
     made(instance, "b")
     assert instance.event_log_storage.get_materialized_partitions(dg.AssetKey("numbers")) == {"b"}
+
+
+def test_another_storage_in_the_projects_dagster_yaml_is_left_as_it_is(home: Path) -> None:
+    text = "storage:\n  postgres:\n    postgres_url: postgresql://db/dagster\n"
+    assert _instance_file(text, home) == text

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -25,6 +25,7 @@ CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
 SCOPE_KINDS = ("product:", "campaign:", "channel:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
+Item = TypeVar("Item", Campaign, Channel)
 
 
 class Caps(Strict):
@@ -95,19 +96,13 @@ class Settings(Strict):
     @field_validator("campaigns")
     @classmethod
     def _ids_once(cls, value: tuple[Campaign, ...]) -> tuple[Campaign, ...]:
-        ids = [campaign.id for campaign in value]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise ValueError(f"campaign id {twice[0]} is used twice")
+        _refuse_twice("campaign id", [campaign.id for campaign in value])
         return value
 
     @field_validator("channels")
     @classmethod
     def _channels_once(cls, value: tuple[Channel, ...]) -> tuple[Channel, ...]:
-        ids = [channel.channel_id for channel in value]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise ValueError(f"channel {twice[0]} is listed twice")
+        _refuse_twice("channel", [channel.channel_id for channel in value])
         return value
 
     @model_validator(mode="after")
@@ -124,11 +119,7 @@ class Settings(Strict):
         Raises:
             UserError: there is none of that id.
         """
-        for campaign in self.campaigns:
-            if campaign.id == campaign_id:
-                return campaign
-        known = ", ".join(campaign.id for campaign in self.campaigns) or "none"
-        raise UserError(f"no campaign {campaign_id!r} in {CONFIG_FILE}; campaigns there: {known}")
+        return _named("campaign", campaign_id, {campaign.id: campaign for campaign in self.campaigns})
 
     def channel(self, channel_id: str) -> Channel:
         """Return one channel.
@@ -136,11 +127,7 @@ class Settings(Strict):
         Raises:
             UserError: there is none of that id.
         """
-        for channel in self.channels:
-            if channel.channel_id == channel_id:
-                return channel
-        known = ", ".join(channel.channel_id for channel in self.channels) or "none"
-        raise UserError(f"no channel {channel_id!r} in {CONFIG_FILE}; channels there: {known}")
+        return _named("channel", channel_id, {channel.channel_id: channel for channel in self.channels})
 
     def active_campaigns(self) -> Iterator[Campaign]:
         return (campaign for campaign in self.campaigns if campaign.status == "active")
@@ -215,6 +202,18 @@ class Environment(BaseSettings):
     config: Path | None = None
     lake_url: str | None = None
     control_url: str | None = None
+
+
+def _named(kind: str, name: str, there: Mapping[str, Item]) -> Item:
+    if name in there:
+        return there[name]
+    raise UserError(f"no {kind} {name!r} in {CONFIG_FILE}; {kind}s there: {', '.join(there) or 'none'}")
+
+
+def _refuse_twice(kind: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{kind} {twice[0]} is used twice")
 
 
 def load_settings(config: Path | None = None) -> Settings:

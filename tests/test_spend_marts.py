@@ -1,18 +1,16 @@
 """The marts of spending, built by the real dbt from a real ledger whose numbers can be counted by hand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-import dagster as dg
-import duckdb
-import polars as pl
 import pytest
+from marts_world import Built
 from test_marts import lead, matched, read, rows, scored
 
-from dbt_project.assets import build_marts, marts_assets
+from dbt_project.assets import marts_assets
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads.tables import CAMPAIGN_POSTS, LEAD_EXTRACTIONS, LEADS, RANKED_POSTS
@@ -104,17 +102,6 @@ def fill(lake: Lake, store: Store) -> None:
     lake.write(LEADS, rows(LEADS, *(lead(name, 60, **when) for name in names)), posts)
 
 
-@dataclass(frozen=True)
-class Built:
-    """A warehouse over that ledger."""
-
-    settings: Settings
-
-    def sql(self, query: str) -> pl.DataFrame:
-        with duckdb.connect(str(self.settings.warehouse), read_only=True) as connection:
-            return connection.sql(query).pl()
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     home = tmp_path_factory.mktemp("spend_marts")
@@ -125,9 +112,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     fill(Lake(settings.lake_root), store)
     store.close()
     control.close()
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert build_marts(settings, instance).success
-    yield Built(settings)
+    yield Built.over(settings)
 
 
 def test_each_scope_has_its_spend_of_the_day_beside_its_cap(built: Built) -> None:

@@ -1,18 +1,15 @@
 """The marts of videos, built by the real dbt over a small lake whose numbers can be counted by hand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import dagster as dg
-import duckdb
 import polars as pl
 import pytest
+from marts_world import Built
 from polars.testing import assert_frame_equal
 
-from dbt_project.assets import build_marts
 from magpie.lake import Lake
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
@@ -246,17 +243,6 @@ def fill_consensus(lake: Lake) -> None:
     fill(lake, t.SYMBOLS, *({"symbol": symbol, "name": name} for symbol, name in names.items()))
 
 
-@dataclass(frozen=True)
-class Built:
-    """A warehouse over that lake."""
-
-    settings: Settings
-
-    def sql(self, query: str) -> pl.DataFrame:
-        with duckdb.connect(str(self.settings.warehouse), read_only=True) as connection:
-            return connection.sql(query).pl()
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     home = tmp_path_factory.mktemp("video_marts")
@@ -265,9 +251,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     fill_states(lake)
     fill_mentions(lake)
     fill_consensus(lake)
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert build_marts(settings, instance).success
-    yield Built(settings)
+    yield Built.over(settings)
 
 
 def by_video(built: Built, mart: str, *columns: str) -> dict[str, tuple[Any, ...]]:

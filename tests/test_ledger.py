@@ -1,6 +1,5 @@
 """The books: caps are hard, every change happens once, and the sums always agree."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,15 +20,6 @@ from tests.ledger_world import NOON, Books, FakeClock, assert_books_balance, cap
 
 DOLLAR = 1_000_000_000
 TOMORROW = datetime(2026, 11, 21, tzinfo=NOON.tzinfo)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    control = Control(url)
-    opened = Store(control)
-    yield opened
-    opened.close()
-    control.close()
 
 
 def nano(usd: str) -> int:

@@ -1,6 +1,5 @@
 """The ledger's copies in the lake, and sums over the books: nothing is lost, rounded or counted for another day."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -34,15 +33,6 @@ from tests.ledger_world import NOON, Books, FakeClock, capped
 TODAY = NOON.date()
 YESTERDAY, TOMORROW = TODAY - timedelta(days=1), TODAY + timedelta(days=1)
 DOLLAR = 1_000_000_000
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    control = Control(url)
-    opened = Store(control)
-    yield opened
-    opened.close()
-    control.close()
 
 
 def calls(store: Store, *days: date) -> pl.DataFrame:

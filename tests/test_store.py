@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,6 @@ from tests.ledger_world import NOON
 
 # Longer than any wait here takes unless something is wrong.
 PATIENCE_S = 20
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    control = Control(url)
-    opened = Store(control)
-    yield opened
-    opened.close()
-    control.close()
 
 
 def note(name: str) -> Callable[[sa.Connection], str]:

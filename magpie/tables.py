@@ -18,9 +18,11 @@ UTC = pl.Datetime("us", "UTC")
 STATUSES = ("ok", "rejected", "pending", "failed")
 
 
-def moment(*, nullable: bool = False, description: str = "") -> dy.Datetime:
+def moment(*, nullable: bool = False, primary_key: bool = False, description: str = "") -> dy.Datetime:
     """A column of UTC moments."""
-    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", description=description)
+    return dy.Datetime(
+        nullable=nullable, primary_key=primary_key, time_unit="us", time_zone="UTC", description=description
+    )
 
 
 def usd(description: str, *, nullable: bool = False) -> dy.Decimal:

@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 
 from magpie.fetches import Fetch
+from magpie.places import NamedFiles
+from magpie.places import changed as changed
 from magpie.settings import Settings
 from magpie.sources.youtube_files import FEED_ENDING, FoundFile, find
 from magpie.sources.youtube_info import PRECISIONS, SOURCES, BadInfo, VideoInfo, merged, read_info
@@ -34,11 +36,9 @@ _UNREAD = {"title": "", "description": "", "date_precision": "unknown", "media_k
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where files lie, and what tables call them: relative to the settings file or, if made here, to the home."""
+class Places(NamedFiles):
+    """Where files of videos lie, and what tables call them."""
 
-    root: Path
-    home: Path
     folders: tuple[Path, ...]
 
     @classmethod
@@ -55,28 +55,10 @@ class Places:
         """
         return find(self.folders)
 
-    def name(self, path: Path) -> str:
-        whole = path.absolute()
-        if whole.is_relative_to(self.home):
-            inside = whole.relative_to(self.home)
-            # A file beside the settings may be called the same; that one keeps the name.
-            return (whole if self.home != self.root and (self.root / inside).exists() else inside).as_posix()
-        return (whole.relative_to(self.root) if whole.is_relative_to(self.root) else whole).as_posix()
-
-    def path(self, name: str) -> Path:
-        at_root = self.root / name
-        return at_root if at_root.exists() else self.home / name
-
 
 def fingerprint(found: Iterable[FoundFile], places: Places) -> dict[str, tuple[int, int]]:
     """Size and time of change of each file, by name."""
     return {places.name(file.path): (file.bytes, file.modified_ns) for file in found}
-
-
-def changed(files: pl.DataFrame, now: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Names of files that are new, changed or gone since `video_files` was made."""
-    before = {name: (size, at) for name, size, at in files.select("source_file", "bytes", "modified_ns").iter_rows()}
-    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 def video_files(

@@ -1,0 +1,1 @@
+"""Pictures and videos: opening, hashing, marking. Knows no product."""

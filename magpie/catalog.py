@@ -5,10 +5,11 @@ Belongs here: the lists, and nothing else. Does not belong here: declarations (b
 
 from magpie.leads.tables import TABLES as LEADS
 from magpie.llm.tables import TABLES as SPEND
+from magpie.memes.tables import TABLES as MEMES
 from magpie.tables import Table
 from magpie.videos.search import MACROS as VIDEO_MACROS
 from magpie.videos.tables import TABLES as VIDEOS
 from magpie.warehouse import Macro
 
-TABLES: dict[str, Table] = {table.name: table for table in (*LEADS, *VIDEOS, *SPEND)}
+TABLES: dict[str, Table] = {table.name: table for table in (*LEADS, *VIDEOS, *MEMES, *SPEND)}
 MACROS: tuple[Macro, ...] = VIDEO_MACROS

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
 from magpie.leads.settings import Campaign, Leads, Reddit
+from magpie.memes.settings import Memes, MemeSource
 from magpie.strict import FunctionChoice, Strict, Usd
 from magpie.videos.settings import Channel, Videos
 
@@ -25,7 +26,7 @@ CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
 SCOPE_KINDS = ("product:", "campaign:", "channel:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
-Item = TypeVar("Item", Campaign, Channel)
+Item = TypeVar("Item", Campaign, Channel, MemeSource)
 
 
 class Caps(Strict):
@@ -34,6 +35,8 @@ class Caps(Strict):
     global_daily_cap_usd: Usd = Decimal("15.00")
     leads_daily_cap_usd: Usd = Decimal("5.00")
     videos_daily_cap_usd: Usd = Decimal("5.00")
+    # Only free models describe memes; the cap holds should one of them ever ask for money.
+    memes_daily_cap_usd: Usd = Decimal("1.00")
     # Per UTC day, UTC month and run, by scope of the ledger: `provider:openai`, `asset:lead_extractions`, `all`.
     daily_usd: dict[str, Usd] = {}
     monthly_usd: dict[str, Usd] = {}
@@ -87,6 +90,8 @@ class Settings(Strict):
     campaigns: tuple[Campaign, ...] = ()
     videos: Videos = Videos()
     channels: tuple[Channel, ...] = ()
+    memes: Memes = Memes()
+    meme_sources: tuple[MemeSource, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
     config_file: Path = Path(CONFIG_FILE)
@@ -103,6 +108,12 @@ class Settings(Strict):
     @classmethod
     def _channels_once(cls, value: tuple[Channel, ...]) -> tuple[Channel, ...]:
         _refuse_twice("channel", [channel.channel_id for channel in value])
+        return value
+
+    @field_validator("meme_sources")
+    @classmethod
+    def _meme_sources_once(cls, value: tuple[MemeSource, ...]) -> tuple[MemeSource, ...]:
+        _refuse_twice("source", [source.id for source in value])
         return value
 
     @model_validator(mode="after")
@@ -163,6 +174,21 @@ class Settings(Strict):
     def videos_start_day(self) -> date:
         """First partition of videos and of what is made from them."""
         return self.videos.start_day or self.start_day
+
+    @property
+    def memes_start_day(self) -> date:
+        """First partition of memes and of what is made from them."""
+        return self.memes.start_day or self.start_day
+
+    @property
+    def live_memes(self) -> Path:
+        """Where payloads fetched from channels, and uploads, are kept, by platform and source."""
+        return self.home / "raw" / "memes" / "live"
+
+    @property
+    def blobs(self) -> Path:
+        """Where bytes are kept by their sha256."""
+        return self.home / "blobs"
 
     @property
     def live_videos(self) -> Path:

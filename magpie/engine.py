@@ -16,7 +16,7 @@ from magpie.llm.embedding import GatewayEmbedder
 from magpie.llm.engine import Engine, EngineSettings
 from magpie.llm.gateway import Clock, Gateway, GatewaySettings, Observer, Sleep
 from magpie.llm.journal import bodies_of
-from magpie.llm.models import Models
+from magpie.llm.models import FREE_ALIAS, Models
 from magpie.llm.money import to_nano
 from magpie.llm.prices import Prices
 from magpie.llm.providers.base import Provider
@@ -82,6 +82,8 @@ def _check_choices(settings: Settings, models: Models) -> None:
                 raise UserError(f"{CONFIG_FILE}: {tier}.functions.{name} is no function; there are {known}")
             if choice.model is not None:
                 models.candidates(choice.model)
+                if FUNCTIONS[name].alias == FREE_ALIAS:
+                    models.check_free(f"{CONFIG_FILE}: {tier}.functions.{name}", choice.model)
 
 
 def models_of(settings: Settings) -> Models:
@@ -108,6 +110,7 @@ def limits_of(settings: Settings) -> Limits:
 
     add("product:leads", [Limit("D", to_nano(caps.leads_daily_cap_usd))])
     add("product:videos", [Limit("D", to_nano(caps.videos_daily_cap_usd))])
+    add("product:memes", [Limit("D", to_nano(caps.memes_daily_cap_usd))])
     for campaign in settings.campaigns:
         add(f"campaign:{campaign.id}", [Limit("D", to_nano(campaign.llm_daily_cap_usd))])
     for scope, usd in caps.daily_usd.items():
@@ -121,6 +124,7 @@ def limits_of(settings: Settings) -> Limits:
         add(share(FREE_TIER, product), [Limit("D", calls=calls)])
     gap = SECONDS_PER_MINUTE / llm.openrouter_free_per_minute
     gaps = {FREE_TIER: gap, "product:videos": settings.videos.llm_min_interval_s}
+    gaps["product:memes"] = settings.memes.describe_spacing_s
     return Limits({scope: tuple(found) for scope, found in bounds.items()}, {k: s for k, s in gaps.items() if s > 0})
 
 

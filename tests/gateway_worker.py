@@ -20,7 +20,7 @@ from magpie.llm.models import Models
 from magpie.llm.money import to_nano
 from magpie.llm.prices import Prices
 from magpie.llm.providers.lookup import build
-from magpie.llm.purpose import Limit, Limits
+from magpie.llm.purpose import FREE_TIER, Limit, Limits
 from magpie.llm.request import Ask, Request
 from magpie.llm.store import Store
 from tests.gateway_world import KEYS, MODELS, PURPOSE
@@ -31,9 +31,10 @@ class Job:
     """What to ask.
 
     Attributes:
-        base_url: of the fake openai.
+        base_url: of the fake provider.
         prompts: each asked once, by `threads` threads.
         cap_usd: of everything, per day; None: none.
+        provider: who is asked; free_calls: of the free tier, per day; None: no bound.
         die_at: `STEP` or `STEP:N`: the process kills itself at that step of the N-th call.
     """
 
@@ -45,6 +46,8 @@ class Job:
     cap_usd: str | None = None
     die_at: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    provider: str = "openai"
+    free_calls: int | None = None
 
     def dump(self) -> str:
         return json.dumps(self.__dict__)
@@ -54,7 +57,8 @@ def main(job: Job) -> None:
     """Ask everything; print one line of JSON per prompt: the reason of a refusal, or `hit` or `bought`."""
     control = Control(job.url)
     store = Store(control)
-    limits = Limits({"all": (Limit("D", to_nano(Decimal(job.cap_usd))),)} if job.cap_usd else {})
+    bounds = {"all": (Limit("D", to_nano(Decimal(job.cap_usd))),)} if job.cap_usd else {}
+    limits = Limits(bounds | ({FREE_TIER: (Limit("D", calls=job.free_calls),)} if job.free_calls is not None else {}))
     step, _, number = (job.die_at or "").partition(":")
     seen: dict[str, int] = {}
 
@@ -66,14 +70,14 @@ def main(job: Job) -> None:
     gateway = Gateway(
         store,
         bodies_of(store, Path(job.home)),
-        {"openai": build("openai", base_url=job.base_url, env=KEYS)},
+        {job.provider: build(job.provider, base_url=job.base_url, env=KEYS)},
         Prices(None),
         limits,
         GatewaySettings(**{"timeout_s": 20, **job.settings}),
         observe=observe,
     )
     gateway.sweep()
-    model = Models.load().candidates(MODELS["openai"])[0]
+    model = Models.load().candidates(MODELS[job.provider])[0]
 
     def ask(prompt: str) -> None:
         request = gateway.request(Ask("text", user=prompt, max_output_tokens=200), model)

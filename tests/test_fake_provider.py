@@ -548,3 +548,20 @@ def test_the_command_says_if_its_port_is_taken(fake: FakeProvider) -> None:
     refused = CliRunner().invoke(app, ["fake-provider", "--port", port])
     assert isinstance(refused.exception, UserError)
     assert f"port {port}" in str(refused.exception)
+
+
+@pytest.mark.parametrize("endpoint", ["key", "models"])
+def test_what_calls_no_model_fails_only_where_it_is_named(fake: FakeProvider, endpoint: str) -> None:
+    url = f"{fake.base_url('openrouter')}/{endpoint}"
+    fake.misbehave("500")
+    assert ask(url)[0] == 200
+    fake.misbehave("403", endpoint=endpoint)
+    assert [ask(url)[0] for _ in range(2)] == [403, 200]
+    fake.misbehave("cut_before_headers", endpoint=endpoint, delay_s=0)
+    with pytest.raises((ConnectionError, http.client.HTTPException, urllib.error.URLError)):
+        ask(url)
+    fake.misbehave("html_200", endpoint=endpoint)
+    with pytest.raises(ValueError, match="Expecting value"):
+        ask(url)
+    assert fake.attempts == 0
+    assert [fault.kind for fault in fake.faults.waiting()] == ["500"]

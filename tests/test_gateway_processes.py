@@ -113,6 +113,19 @@ def test_two_processes_that_ask_the_same_at_once_make_one_call(url: str, tmp_pat
 
 
 @pytest.mark.slow
+def test_two_processes_share_the_free_calls_of_the_day(url: str, tmp_path: Path, fake: FakeProvider) -> None:
+    home, base = str(tmp_path), fake.base_url("openrouter")
+    jobs = [
+        Job(url, home, base, [f"worker {w} asks {n}" for n in range(9)], 2, provider="openrouter", free_calls=12)
+        for w in range(2)
+    ]
+    processes = [start(job) for job in jobs]
+    told = Counter(outcome for process in processes for outcome in finish(process))
+    assert told == {"bought": 12, "quota_exhausted": 6}
+    assert fake.attempts == 12
+
+
+@pytest.mark.slow
 def test_workers_killed_at_random_and_started_again_finish_the_work_and_pay_each_answer_once(
     url: str, tmp_path: Path, fake: FakeProvider
 ) -> None:

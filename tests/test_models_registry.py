@@ -174,9 +174,25 @@ def test_an_override_changes_the_fields_it_names_and_keeps_the_others() -> None:
         ({"aliases": {"embed": ["openai/gpt-6-luna"]}}, "llm.aliases.embed: openai/gpt-6-luna is a text model; embed"),
         (
             {"aliases": {"vision-free": ["openai/gpt-6-luna"]}},
-            "llm.aliases.vision-free: openai/gpt-6-luna must be free (openrouter/...:free, or local)",
+            "llm.aliases.vision-free: model ids of vision-free must end in :free, or be local; openai/gpt-6-luna",
         ),
-        ({"aliases": {"vision-free": ["local/qwen"]}}, "llm.aliases.vision-free: local/qwen must be free"),
+        ({"aliases": {"vision-free": ["local/qwen"]}}, "llm.aliases.vision-free: local/qwen must have vision: true"),
+        (
+            {
+                "models": [row("a/paid", provider="openrouter", vision=True)],
+                "aliases": {"vision-free": ["openrouter/a/paid"]},
+            },
+            "llm.aliases.vision-free: model ids of vision-free must end in :free, or be local; openrouter/a/paid",
+        ),
+        (
+            {
+                "models": [
+                    row("b", provider="openrouter", vision=True),
+                    row("google/gemma-4-31b-it:free", provider="openrouter", successor="b", end_of_life="2027-01-01"),
+                ]
+            },
+            "llm.aliases.vision-free: model ids of vision-free must end in :free, or be local; openrouter/b is",
+        ),
         ({"models": [row("x", successor="y")]}, "llm.models: the successor y of openai/x is no text model here"),
         (
             {"models": [row("x", successor="gpt-image-2")]},

@@ -20,6 +20,7 @@ from magpie.llm.ledger import Reserved
 from magpie.llm.purpose import FREE_TIER, Limits
 from magpie.llm.refusal import Refused
 from magpie.llm.reply import Exchange
+from magpie.llm.schema import hidden_model
 from magpie.llm.store import Store
 from magpie.settings import Settings
 from tests.ledger_world import NOON, Books, FakeClock
@@ -207,6 +208,15 @@ def stop_something(books: Books) -> None:
         pacing.cool(connection, "model:openai/small", NOON + timedelta(minutes=9), "cooling_down", "slow down")
 
     books.store.write(change)
+
+
+def test_models_that_are_no_longer_listed_are_shown_and_are_nothing_to_reset(run: Run, books: Books) -> None:
+    gone = {"provider": "openrouter", "model_id": "maker/a:free", "since": NOON}
+    books.store.append(hidden_model.insert(), gone)
+    (line,) = [line for line in run("breaker").out.splitlines() if "maker/a:free" in line]
+    assert "hidden" in line
+    assert "since 2026-11-20 12:00 UTC" in line
+    assert "nothing is stopped" in run("breaker", "reset", "model:openrouter/maker/a:free").err
 
 
 def test_breakers_and_rests_are_listed_with_until_when_and_why(run: Run, books: Books) -> None:

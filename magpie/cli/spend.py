@@ -69,16 +69,23 @@ def sweep(config: options.Config = None) -> None:
 
 @breaker_app.callback()
 def breaker(context: typer.Context, config: options.Config = None) -> None:
-    """List what is stopped or resting: breakers and cool-downs, until when, and why."""
+    """List what is stopped, resting or gone: breakers, cool-downs and hidden models, until when, and why."""
     if context.invoked_subcommand is not None:
         return
+    from magpie.llm.free_models import hidden_models  # it knows the gateway, which the other commands do without
+
     store, now = _store(load_settings(config)), _now()
     found = spend.obstacles(store, now) if store is not None else None
-    if found is None or not (found.breakers or found.cooling):
+    gone = hidden_models(store) if store is not None else []
+    if found is None or not (found.breakers or found.cooling or gone):
         out.print("no breaker is open, nothing cools down")
         return
     rows = [(item.scope, "breaker", _until(item, now), plain(item.detail)) for item in found.breakers]
     rows += [(item.scope, "cool-down", _moment(item.until), plain(item.detail)) for item in found.cooling]
+    missing = "its provider no longer lists it; since {}"
+    rows += [
+        (f"model:{item.name}", "hidden", "it is listed again", missing.format(_moment(item.since))) for item in gone
+    ]
     out.print(table(None, ("scope", "what", "until", "why"), [(plain(row[0]), *row[1:]) for row in rows]))
     out.print("\nmagpie breaker reset SCOPE ends one, magpie breaker reset ends all")
 

@@ -3,9 +3,9 @@
 Belongs here: changes of the tables `breaker` and `failure_event`, inside a transaction of `store.py`. Does not belong
 here: rate limits and refusals, which are no failures (`pacing.py`), and pausing schedules (`sensors/`).
 
-Scopes are `function:extract_lead` (three failed runs within an hour) and `provider:openai` (a key that is refused). An
-open breaker lets one call through when its pause is over; that call closes it or opens it anew. Without a pause only
-an operator closes it.
+Scopes are `function:extract_lead` (three failed runs within an hour, unless its `Trip` says otherwise) and
+`provider:openai` (a key that is refused). An open breaker lets one call through when its pause is over; that call
+closes it or opens it anew. Without a pause only an operator closes it.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,27 @@ from magpie.llm.schema import breaker, failure_event, llm_call
 FAILED_RUNS = 3
 WITHIN = timedelta(minutes=60)
 PAUSE = timedelta(minutes=60)
+
+
+@dataclass(frozen=True)
+class Trip:
+    """When failed runs open the breaker of a function.
+
+    Attributes:
+        runs: so many of them, within that time.
+        pause: until one call may try again; None: an operator closes it.
+        calls: a run counts as failed only if it made so many, none of which was answered well and one of which failed
+            for another reason than limits; 0: a run is judged by its rows.
+    """
+
+    runs: int = FAILED_RUNS
+    within: timedelta = WITHIN
+    pause: timedelta | None = PAUSE
+    calls: int = 0
+
+
+# As functions have it that say nothing else.
+TRIP = Trip()
 # A probe whose process died must not hold the breaker for ever.
 OPEN_STATES = ("reserved", "sent")
 
@@ -76,17 +97,21 @@ def probed(connection: sa.Connection, call_id: str, now: datetime, *, worked: bo
         connection.execute(breaker.update().where(mine).values(probe=None, opened_at=now, until=now + PAUSE))
 
 
-def record_failed_run(connection: sa.Connection, scope: str, run_id: str, now: datetime, error_class: str) -> bool:
-    """Note that a run failed at `scope`; open the breaker on the third run within the hour. True: it is open now."""
+def record_failed_run(
+    connection: sa.Connection, scope: str, run_id: str, now: datetime, error_class: str, trip: Trip = TRIP
+) -> bool:
+    """Note that a run failed at `scope`; open the breaker if `trip` says so. True: it is open now."""
     connection.execute(failure_event.insert().values(scope=scope, run_id=run_id, at=now, error_class=error_class))
     recent = sa.select(sa.func.count(failure_event.c.run_id.distinct())).where(
-        failure_event.c.scope == scope, failure_event.c.at > now - WITHIN
+        failure_event.c.scope == scope, failure_event.c.at > now - trip.within
     )
     failed = connection.execute(recent).scalar_one()
-    if failed < FAILED_RUNS:
+    if failed < trip.runs:
         return False
-    detail = f"{failed} runs failed within {int(WITHIN.total_seconds() // 60)} minutes, the last with {error_class}"
-    open_breaker(connection, scope, now, now + PAUSE, "failed_runs", detail)
+    minutes = int(trip.within.total_seconds() // 60)
+    detail = f"{failed} runs failed within {minutes} minutes, the last with {error_class}"
+    until = None if trip.pause is None else now + trip.pause
+    open_breaker(connection, scope, now, until, "failed_runs", detail)
     return True
 
 

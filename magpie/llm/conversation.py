@@ -1,4 +1,4 @@
-"""One row's conversation with a model: the first question, at most two re-asks, the answer that holds or none.
+"""One row's conversation with a model: the first question, few re-asks, the answer that holds or none.
 
 Belongs here: judging an answer, asking again, going on to the next candidate of an alias. Does not belong here: many
 rows at once (`engine.py`), calls and money (`gateway.py`).
@@ -8,8 +8,9 @@ each question's key follows from the answers before it, and those are in the jou
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -17,20 +18,18 @@ from pydantic import BaseModel, ValidationError
 from magpie.llm.choices import Chosen
 from magpie.llm.credits import credits_of
 from magpie.llm.extractor import Extracted, extract, validation_message
-from magpie.llm.gateway import Answered
+from magpie.llm.gateway import TERMS, Answered, Terms
 from magpie.llm.journal import Entry, Verdict
 from magpie.llm.models import Model
 from magpie.llm.prompts import RenderedPrompt
 from magpie.llm.purpose import Purpose
-from magpie.llm.refusal import TRY_NEXT, Refused
+from magpie.llm.refusal import TRY_NEXT, Refused, out_of_time
 from magpie.llm.reply import Reply
 from magpie.llm.request import Ask, Image, Request, Turn
-from magpie.llm.spec import FunctionSpec, InvalidAnswer, Row
+from magpie.llm.spec import PACE, FunctionSpec, InvalidAnswer, Pace, Row
 
 log = logging.getLogger(__name__)
 
-# More seldom helps, and each costs as much as the first question.
-MAX_REASKS = 2
 # So much of a bad answer is shown to the model again; the whole is in the journal.
 SHOWN_BACK_CHARS = 4000
 OFFLINE = "offline"
@@ -42,8 +41,15 @@ class Door(Protocol):
     def request(self, ask: Ask, model: Model, sample: int = 0) -> Request | Refused:
         """Word an ask for a model, or say why it cannot go there."""
 
-    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0) -> Answered | Refused:
+    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0, terms: Terms = TERMS) -> Answered | Refused:
         """Answer one request; never raises for what a provider, the network or the books do."""
+
+    def rest(self, model: Model, detail: str, seconds: float) -> None:
+        """Leave a model alone for a while."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """UTC now."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class Conversation:
     Args:
         models: the candidates, in order.
         final: a reason not to ask at all.
+        pace: how patiently it is led.
     """
 
     def __init__(
@@ -130,13 +137,15 @@ class Conversation:
         purpose: Purpose,
         door: Door,
         final: Refused | None = None,
+        pace: Pace = PACE,
     ) -> None:
-        self.spec, self.item, self.purpose = spec, item, purpose
+        self.spec, self.item, self.purpose, self.pace = spec, item, purpose, pace
         self._models, self._chosen, self._schema, self._door = models, chosen, schema, door
         self._final = item.refused or final
         self._begun: tuple[Model, Answered] | None = None
         self._first: dict[str, tuple[Model, Request]] = {}
         self._unaskable: Refused | None = None
+        self._send_by: datetime | None = None
         for model in models if not self._final else ():
             request = self._request(model, (), self._bound(model))
             if isinstance(request, Refused):
@@ -169,35 +178,43 @@ class Conversation:
         if self._begun is None:
             return None
         model, answer = self._begun
-        judged = self._judge(answer.reply, last_try=False)
+        judged = self._judge(answer.reply, last_try=self.pace.reasks == 0)
         if judged.value is None:
             return None
         return self._accepted(_billed(Outcome(self.item), answer), model, answer, judged)
 
-    def run(self) -> Outcome:
-        """Talk until an answer holds or nothing more is to be tried."""
+    def run(self, batch_end: datetime | None = None) -> Outcome:
+        """Talk until an answer holds, nothing more is to be tried, or time is up for the row or its run."""
+        self._start(batch_end)
         outcome = Outcome(self.item, refused=self._unaskable)
-        first = [self._begun[0]] if self._begun else []
-        others = [model for model, _ in self._first.values() if model not in first]
-        for model in [*first, *others]:
+        for model in self._in_turn():
             outcome = self._with(model, replace(outcome, refused=None))
             if outcome.refused is None or outcome.refused.reason not in TRY_NEXT:
                 break
         return outcome
 
+    def _start(self, batch_end: datetime | None) -> None:
+        own = self.pace.row_s and self._door.clock() + timedelta(seconds=self.pace.row_s)
+        end = min((end for end in (own, batch_end) if end), default=None)
+        self._send_by = end and end - timedelta(seconds=self.pace.reserve_s)
+
+    def _in_turn(self) -> list[Model]:
+        """The candidates that can be asked; the one with a journalled answer before others."""
+        first = [self._begun[0]] if self._begun else []
+        return [*first, *(model for model, _ in self._first.values() if model not in first)]
+
     def _with(self, model: Model, outcome: Outcome) -> Outcome:
         turns: tuple[Turn, ...] = ()
         bound = self._bound(model)
         chain: list[str] = []
-        for reask in range(MAX_REASKS + 1):
+        for reask in range(self.pace.reasks + 1):
             answer = self._answer(model, turns, bound, reask)
             if isinstance(answer, Refused):
                 return replace(outcome, refused=answer, verdicts=(*outcome.verdicts, *_bad(chain)))
             outcome = _billed(outcome, answer)
             if answer.reply.finish_reason == "refused":
-                refused = Refused("refused", "the model declined to answer")
-                return replace(self._accepted(outcome, model, answer, _Judged(None, "none")), refused=refused)
-            judged = self._judge(answer.reply, last_try=reask == MAX_REASKS)
+                return self._declined(outcome, model, answer)
+            judged = self._judge(answer.reply, last_try=reask == self.pace.reasks)
             if judged.value is not None:
                 outcome = replace(outcome, verdicts=(*outcome.verdicts, *_bad(chain)))
                 return self._accepted(outcome, model, answer, judged)
@@ -213,8 +230,13 @@ class Conversation:
     def _answer(self, model: Model, turns: tuple[Turn, ...], bound: int, reask: int) -> Answered | Refused:
         if reask == 0 and self._begun and self._begun[0] == model:
             return self._begun[1]
-        request = self._request(model, turns, bound)
-        return request if isinstance(request, Refused) else self._door.ask(request, self.purpose, reask=reask)
+        request, now = self._request(model, turns, bound), self._door.clock()
+        if isinstance(request, Refused):
+            return request
+        if self._send_by is not None and now > self._send_by:
+            return out_of_time(now, now)
+        terms = Terms(self.pace.request_s, self._send_by, self.pace.hand_on)
+        return self._door.ask(request, self.purpose, reask=reask, terms=terms)
 
     def _request(self, model: Model, turns: tuple[Turn, ...], bound: int) -> Request | Refused:
         ask = Ask(
@@ -227,6 +249,7 @@ class Conversation:
             schema_name=self.spec.name,
             max_output_tokens=bound,
             temperature=self._chosen.temperature,
+            reasoning_off=self.spec.reasoning_off,
         )
         return self._door.request(ask, model)
 
@@ -250,6 +273,10 @@ class Conversation:
             # A rule that breaks on an answer must not take the paid answers of the other rows with it.
             log.exception("%s: the check broke on the answer for %s", self.spec.name, self.item.row["row_ref"])
             return _Judged(None, found.strategy, "the rule that checks it broke", broken=True)
+
+    def _declined(self, outcome: Outcome, model: Model, answer: Answered) -> Outcome:
+        refused = Refused("refused", "the model declined to answer")
+        return replace(self._accepted(outcome, model, answer, _Judged(None, "none")), refused=refused)
 
     def _accepted(self, outcome: Outcome, model: Model, answer: Answered, judged: _Judged) -> Outcome:
         verdicts = outcome.verdicts

@@ -24,17 +24,19 @@ from magpie.llm import history
 from magpie.llm.breaker import record_failed_run
 from magpie.llm.choices import Chosen, choose
 from magpie.llm.conversation import Conversation, Door, Outcome, Prepared, offline_outcome
+from magpie.llm.free_models import hidden_names
 from magpie.llm.gateway import Gateway
 from magpie.llm.journal import Verdict, judge
-from magpie.llm.models import Model, Models
+from magpie.llm.models import FREE_ALIAS, Model, Models
 from magpie.llm.money import to_usd
 from magpie.llm.progress import Report, Tracker
 from magpie.llm.prompts import rendered, resolve
 from magpie.llm.purpose import Purpose
-from magpie.llm.refusal import INVALID_S, INVALID_TRIES, TRANSPORT_S, Refused, escalating
+from magpie.llm.refusal import INVALID_S, OF_ANSWER, REST_S, TRANSPORT_S, Refused, after, escalating
+from magpie.llm.relay import Relay
 from magpie.llm.request import Image, canonical
 from magpie.llm.schemas import strict_schema
-from magpie.llm.spec import FunctionSpec, Registry, Row
+from magpie.llm.spec import FunctionSpec, Pace, Registry, Row
 from magpie.llm.store import LedgerUnavailable
 from magpie.llm.task import Scope, Summary, TaskEntry
 
@@ -132,11 +134,14 @@ class Engine:
         known = self.models.candidates(chosen.model, self.gateway.clock().date())
         if wanted == "auto":
             literal = "/" in chosen.model
-            return tuple(model for model in known if literal or self._has_key(model.provider))
+            return self._listed(tuple(model for model in known if literal or self._has_key(model.provider)))
         mine = tuple(model for model in known if model.provider == wanted)
+        if not mine and chosen.model == FREE_ALIAS:
+            # Nobody else serves free models: what is asked of them alone is answered by rule then.
+            return ()
         if not mine:
             raise UserError(f"{chosen.model} has no model of {wanted}; add one under llm.aliases in magpie.yaml")
-        return mine
+        return self._listed(mine)
 
     def run(self, function: str, frame: pl.DataFrame, scope: Scope, report: Report = lambda state: None) -> FunctionRun:
         """Run a function over the rows of a frame.
@@ -160,6 +165,13 @@ class Engine:
         _validate(spec, frame)
         return Asking(self, spec, scope, task_id)
 
+    def _listed(self, known: tuple[Model, ...]) -> tuple[Model, ...]:
+        """Those that their provider still lists; all of them if it lists none, or rules would answer in their place."""
+        if not any(model.free for model in known):
+            return known
+        hidden = hidden_names(self.gateway.store)
+        return tuple(model for model in known if model.name not in hidden) or known
+
     def _has_key(self, provider: str) -> bool:
         known = self.gateway.providers.get(provider)
         return known is not None and known.has_key
@@ -178,9 +190,12 @@ class Asking:
         self.spec, self.scope = spec, scope
         tiers = {"run": scope.run_choice, "scope": scope.choice, "function": scope.function_choice}
         self.chosen = choose(spec, tiers)
+        self.pace = scope.pace or spec.pace
+        if spec.alias == FREE_ALIAS:
+            engine.models.check_free(spec.name, self.chosen.model)
         self.models = engine.candidates(self.chosen)
         self._schema = strict_schema(spec.output)
-        self._run_id = scope.run_id or task_id
+        self.run_id = scope.run_id or task_id
         self._retry_failed = engine.settings.retry_failed
 
     def prepare(self, row: Row) -> Prepared:
@@ -203,7 +218,7 @@ class Asking:
             item.row.get("partition"),
             str(item.row["row_ref"]),
             item.input_hash,
-            self._run_id,
+            self.run_id,
             item.prompt_version,
             self.chosen.model,
             self.scope.scopes,
@@ -214,9 +229,10 @@ class Asking:
         purpose = self.purpose(item)
         known = past.get(history.key_of(purpose), history.NOTHING)
         final = None
-        if known.invalid >= INVALID_TRIES and not self._retry_failed:
+        if known.invalid >= self.pace.tries and not self._retry_failed:
             final = Refused("invalid_output", f"{known.invalid} times no answer that holds")
-        return Conversation(self.spec, item, self.models, self.chosen, self._schema, purpose, door, final)
+        kind = Relay if self.pace.hand_on else Conversation
+        return kind(self.spec, item, self.models, self.chosen, self._schema, purpose, door, final, self.pace)
 
 
 class _Task:
@@ -224,12 +240,17 @@ class _Task:
 
     def __init__(self, engine: Engine, asking: Asking, frame: pl.DataFrame, task_id: str, report: Report) -> None:
         self.engine, self.asking, self.frame, self.task_id = engine, asking, frame, task_id
-        self.spec, self.scope, self.models = asking.spec, asking.scope, asking.models
+        self.spec, self.scope, self.models, self.pace = asking.spec, asking.scope, asking.models, asking.pace
         self.gateway = engine.gateway
         self.started = self.gateway.clock()
         self.tracker = Tracker(report, self.gateway.clock)
         self.verdicts = _Verdicts(self.gateway)
+        self.batch_end = after(self.started, self.pace.batch_s) if self.pace.batch_s else None
         self.away: Refused | None = None
+        # Why no further row is asked about, with the books at hand.
+        self.stopped: Refused | None = None
+        self.probed = not self.pace.probe_key
+        self.failed_in_a_row = 0
         self.counts = threading.Lock()
         self.done = self.cost = self.saved = self.hits = self.calls = 0
 
@@ -239,7 +260,8 @@ class _Task:
         outcomes: list[Outcome] = []
         prepared: list[Prepared] = []
         self.tracker.at("PREP", total, total, self._who())
-        with ThreadPoolExecutor(max(1, self.engine.settings.workers), thread_name_prefix=self.spec.name) as pool:
+        workers = self.pace.workers or max(1, self.engine.settings.workers)
+        with ThreadPoolExecutor(workers, thread_name_prefix=self.spec.name) as pool:
             for block in self.frame.iter_slices(ROWS_PER_BLOCK):
                 ready = [self.asking.prepare(row) for row in block.iter_rows(named=True)]
                 prepared += ready
@@ -264,13 +286,16 @@ class _Task:
             past = self._past(ready)
             talks = [self.asking.conversation(item, past, self.gateway) for item in ready]
             self._serve(talks)
+            ends = [talk.settled() for talk in talks]
+            if None in ends:
+                self._probe()
         except LedgerUnavailable as error:
             self.away = self.gateway.unavailable(error)
             return [self._counted(Outcome.refused_(item, self.away)) for item in ready]
-        waiting: list[Outcome | Future[Outcome]] = []
-        for talk in talks:
-            settled = talk.settled()
-            waiting.append(self._counted(settled) if settled else pool.submit(self._converse, talk))
+        waiting: list[Outcome | Future[Outcome]] = [
+            self._counted(settled) if settled else pool.submit(self._converse, talk)
+            for talk, settled in zip(talks, ends, strict=True)
+        ]
         return [item.result() if isinstance(item, Future) else item for item in waiting]
 
     def _past(self, ready: Sequence[Prepared]) -> dict[history.Key, history.Past]:
@@ -287,18 +312,39 @@ class _Task:
             if answer is not None:
                 talk.begin_with(request, answer)
 
+    def _probe(self) -> None:
+        """Ask about the keys once, before the first call; if all are refused, no call is made."""
+        if not self.probed:
+            self.probed = True
+            found = [self.gateway.probe(name) for name in sorted({model.provider for model in self.models})]
+            self.stopped = found[0] if all(found) else None
+
     def _converse(self, talk: Conversation) -> Outcome:
-        if self.away is not None:
-            return self._counted(Outcome.refused_(talk.item, self.away))
+        halted = self.away or self.stopped
+        if halted is not None:
+            return self._counted(Outcome.refused_(talk.item, halted))
         self.tracker_item(talk.item)
         try:
-            outcome = talk.run()
+            outcome = talk.run(self.batch_end)
         except LedgerUnavailable as error:
             outcome = Outcome.refused_(talk.item, self.gateway.unavailable(error))
         if outcome.refused and outcome.refused.reason == "ledger_unavailable":
             # The others would wait for the same database one after another, and get no further.
             self.away = outcome.refused
+        self._watch(outcome)
         return self._counted(outcome)
+
+    def _watch(self, outcome: Outcome) -> None:
+        """Stop when too many rows in a row have failed; what waits for a limit tells nothing either way."""
+        reason = outcome.refused.reason if outcome.refused else None
+        with self.counts:
+            if reason is None:
+                self.failed_in_a_row = 0
+            elif reason in FAILURES | OF_ANSWER:
+                self.failed_in_a_row += 1
+            if self.pace.stop_after is not None and self.failed_in_a_row >= self.pace.stop_after:
+                detail = f"{self.failed_in_a_row} rows in a row failed, the last with {reason}"
+                self.stopped = Refused("batch_stopped", detail, after(self.gateway.clock(), REST_S))
 
     def tracker_item(self, item: Prepared) -> None:
         with self.counts:
@@ -328,7 +374,7 @@ class _Task:
                 bills |= self._past(prepared[start : start + ROWS_PER_BLOCK])
         now = self.gateway.clock()
         made = [
-            _row(item, outcome, bills.get(history.key_of(self.asking.purpose(item)), history.NOTHING), now)
+            _row(item, outcome, bills.get(history.key_of(self.asking.purpose(item)), history.NOTHING), self.pace, now)
             for item, outcome in zip(prepared, outcomes, strict=True)
         ]
         return pl.DataFrame(made, schema=RESULT_SCHEMA, orient="row")
@@ -356,15 +402,27 @@ class _Task:
 
     def _note_failure(self, summary: Summary) -> None:
         """A run that brought nothing, and not for want of money or patience, counts against the function."""
-        failures = [reason for reason in summary.by_reason if reason.removeprefix("llm_error:") in FAILURES]
-        if not failures or set(summary.by_status) & {"ok", "rejected"} or self.away:
-            return
-        scope, run_id = f"function:{self.spec.name}", self.scope.run_id or self.task_id
+        scope, run_id, trip = f"function:{self.spec.name}", self.asking.run_id, self.spec.trip
         now = self.gateway.clock()
         try:
-            self.gateway.store.write(lambda c: record_failed_run(c, scope, run_id, now, failures[0]))
+            failures = self._failures(summary)
+            if failures:
+                self.gateway.store.write(lambda c: record_failed_run(c, scope, run_id, now, failures[0], trip))
         except LedgerUnavailable as error:
             log.warning("the failed run of %s could not be noted: %s", self.spec.name, error)
+
+    def _failures(self, summary: Summary) -> Sequence[str]:
+        """What this run failed for; nothing: it did not fail."""
+        if self.away or not self.models:
+            return ()
+        least = self.spec.trip.calls
+        if least:
+            run_id = self.asking.run_id
+            made = self.gateway.store.read(lambda c: history.attempts(c, self.spec.name, run_id, self.started))
+            return made.failed if made.sent >= least and not made.good else ()
+        if set(summary.by_status) & {"ok", "rejected"}:
+            return ()
+        return [reason for reason in summary.by_reason if reason.removeprefix("llm_error:") in FAILURES]
 
     def _log_task(self, summary: Summary) -> None:
         entry = TaskEntry(self.task_id, self.spec.name, self.scope, self._payload_hash(), self.started)
@@ -418,8 +476,8 @@ def _input_hash(
     return hashlib.sha256(canonical(facts)).hexdigest()
 
 
-def _row(item: Prepared, outcome: Outcome, bill: history.Past, now: datetime) -> dict[str, Any]:
-    status, reason, not_before = _fate(outcome, bill, now)
+def _row(item: Prepared, outcome: Outcome, bill: history.Past, pace: Pace, now: datetime) -> dict[str, Any]:
+    status, reason, not_before = _fate(outcome, bill, pace, now)
     refused = outcome.refused
     return {
         "row_ref": str(item.row["row_ref"]),
@@ -446,15 +504,17 @@ def _row(item: Prepared, outcome: Outcome, bill: history.Past, now: datetime) ->
     }
 
 
-def _fate(outcome: Outcome, bill: history.Past, now: datetime) -> tuple[str, str | None, datetime | None]:
+def _fate(outcome: Outcome, bill: history.Past, pace: Pace, now: datetime) -> tuple[str, str | None, datetime | None]:
     """Status, reason and waiting time; faults that come again wait longer, bad answers end with the third."""
     refused = outcome.refused
     if refused is None:
         return "ok", None, None
-    if refused.reason in ("invalid_output", "internal_error"):
-        if bill.invalid >= INVALID_TRIES:
+    if refused.reason in OF_ANSWER and (pace.hand_on or refused.reason != "refused"):
+        if bill.invalid >= pace.tries:
             return "failed", f"llm_error:{refused.reason}", None
+        if pace.hand_on:
+            return "pending", refused.reason, refused.not_before
         return "pending", refused.reason, escalating(now, INVALID_S, bill.invalid - 1)
-    if refused.reason == "transport":
+    if refused.reason == "transport" and not pace.hand_on:
         return "pending", refused.reason, escalating(now, TRANSPORT_S, max(0, bill.transport - 1))
     return refused.status, refused.reason, refused.not_before if refused.status == "pending" else None

@@ -14,19 +14,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from magpie.llm import breaker, journal, ledger, pacing
+from magpie.llm.free_tier import FreeTier
 from magpie.llm.journal import Bodies, Entry
 from magpie.llm.ledger import Booking, Reserved, Settlement, Taken
-from magpie.llm.models import Model
-from magpie.llm.outcomes import Effect, effect_of
+from magpie.llm.models import FREE_ALIAS, FREE_RULE, Model, is_free
+from magpie.llm.outcomes import Effect, effect_of, handed_on
 from magpie.llm.prices import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, Prices, Rates
-from magpie.llm.providers.base import CountsCalls, Provider
-from magpie.llm.purpose import FREE_TIER, Limits, Purpose
-from magpie.llm.refusal import LEDGER_S, PAYMENT_S, TRANSPORT_S, Refused, after
+from magpie.llm.providers.base import Provider
+from magpie.llm.purpose import Limits, Purpose
+from magpie.llm.refusal import LEDGER_S, TRANSPORT_S, Reason, Refused, after
 from magpie.llm.reply import Exchange, Fault, Reply
 from magpie.llm.request import Ask, Request
 from magpie.llm.settlement import fault_of, fault_settlement, settlement_of
@@ -43,8 +44,6 @@ Observer = Callable[[str, str], None]
 LOOK_FIRST_S, LOOK_LONGEST_S = 0.02, 1.0
 # An answer that another worker is getting and that takes this long may be a dead worker's.
 SWEEP_AFTER_S = 30
-# A provider's own count of free calls is asked for this often: it changes only if others use the key.
-COUNT_EVERY = timedelta(minutes=10)
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,26 @@ class GatewaySettings:
     retry_waits_s: tuple[float, ...] = (2, 8)
     busy_wait_s: float = 60
     allow_double_payment: bool = False
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How one call is made where its function has terms of its own.
+
+    Attributes:
+        timeout_s: of the HTTP request; None: as the gateway is set.
+        send_by: when no slot is free by then, the call is not made.
+        hand_on: the row goes to another model if this one fails, so a passing fault is not tried again within the
+            call, and the model rests.
+    """
+
+    timeout_s: float | None = None
+    send_by: datetime | None = None
+    hand_on: bool = False
+
+
+# Those of most functions.
+TERMS = Terms()
 
 
 @dataclass(frozen=True)
@@ -123,8 +142,8 @@ class Gateway:
         self.settings = settings or GatewaySettings()
         self.providers = providers
         self.clock, self.sleep, self._new_id, self._observe = clock, sleep, new_id, observe
+        self._free = FreeTier(store, providers, limits, clock)
         self._rates_lock = threading.Lock()
-        self._counted_until = datetime.min.replace(tzinfo=UTC)
         self._rates: dict[tuple[str, str, str], Rates | None] = {}
 
     def request(self, ask: Ask, model: Model, sample: int = 0) -> Request | Refused:
@@ -179,7 +198,7 @@ class Gateway:
             return None
         return Answered(reply, entry.call_id, request.key, 0, entry.cost_nano, True, entry.state)
 
-    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0) -> Answered | Refused:
+    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0, terms: Terms = TERMS) -> Answered | Refused:
         """Answer one request: from the journal, or by a call within the limits.
 
         Never raises for what a provider, the network or the books do.
@@ -188,7 +207,7 @@ class Gateway:
             waits = Waits(self.sleep)
             while True:
                 # A reservation sees by itself whether there is an answer, so the journal is read where one is refused.
-                found = self.buy(request, purpose, (request.key,), reask=reask)
+                found = self.buy(request, purpose, (request.key,), reask=reask, terms=terms)
                 if isinstance(found, Answered):
                     return found
                 hit = self.lookup([(request, purpose)])[0]
@@ -201,6 +220,19 @@ class Gateway:
                     self.sweep()
         except LedgerUnavailable as error:
             return self.unavailable(error)
+
+    def rest(self, model: Model, detail: str, seconds: float) -> None:
+        """Leave a model alone for a while.
+
+        Raises:
+            LedgerUnavailable: the books are away.
+        """
+        until = after(self.clock(), seconds)
+        self.store.write(lambda c: pacing.cool(c, f"model:{model.name}", until, "cooling_down", detail))
+
+    def probe(self, provider: str) -> Refused | None:
+        """Ask a provider whether it takes the key; see `FreeTier.probe`."""
+        return self._free.probe(provider)
 
     def unavailable(self, error: LedgerUnavailable) -> Refused:
         return Refused("ledger_unavailable", str(error), after(self.clock(), LEDGER_S))
@@ -220,21 +252,24 @@ class Gateway:
         return request.wire_bytes + around, request.max_output_tokens
 
     def buy(
-        self, request: Request, purpose: Purpose, claims: tuple[str, ...], *, reask: int = 0
+        self, request: Request, purpose: Purpose, claims: tuple[str, ...], *, reask: int = 0, terms: Terms = TERMS
     ) -> Answered | Refused | Taken:
         """Make the call, in as many tries as its faults are worth; do not wait for others who ask the same.
 
         Raises:
             LedgerUnavailable: the books are away. What was received stays on disk for the sweep.
         """
+        if purpose.model_alias == FREE_ALIAS and not is_free(request.provider, request.model):
+            return Refused("invalid_request", f"{FREE_RULE}; {request.provider}/{request.model} is neither")
         priced = self.ceiling(request)
         if isinstance(priced, Refused):
             return priced
         if self.free_tier(request):
-            self._believe_the_provider(request.provider)
+            self._free.believe(request.provider)
         tries, waits = 0, Waits(self.sleep)
         while True:
             booking = self.booking(request, purpose, *priced, claims=claims, attempt=tries + 1, reask=reask)
+            booking = replace(booking, send_by=terms.send_by)
             held = self._reserve(booking)
             if isinstance(held, Refused) and held.reason == "cap_busy" and waits.waited < self.settings.busy_wait_s:
                 waits.look()
@@ -242,7 +277,7 @@ class Gateway:
             if not isinstance(held, Reserved):
                 return held
             self._observe("reserved", booking.call_id)
-            outcome = self._call(request, booking, held.send_at)
+            outcome = self._call(request, booking, held.send_at, terms)
             if isinstance(outcome, Answered):
                 return outcome
             if isinstance(outcome, Effect):
@@ -251,41 +286,26 @@ class Gateway:
                 self.sleep(self.settings.retry_waits_s[tries])
                 tries += 1
 
-    def _believe_the_provider(self, name: str) -> None:
-        """Take over its count of the day's free calls where it is larger than ours: other machines may use the key."""
-        provider, now = self.providers[name], self.clock()
-        with self._rates_lock:
-            if not isinstance(provider, CountsCalls) or now < self._counted_until:
-                return
-            self._counted_until = now + COUNT_EVERY
-        told = provider.quota()
-        if isinstance(told, Fault):
-            log.warning("%s does not tell how many free calls are used, so our own count holds: %s", name, told.message)
-            return
-        self.store.write(lambda c: ledger.raise_calls(c, FREE_TIER, now, told.used))
-        if told.balance_negative:
-            until, why = after(now, PAYMENT_S), f"the balance at {name} is negative, which blocks free models too"
-            self.store.write(lambda c: pacing.cool(c, FREE_TIER, until, "payment_required", why))
-
     def _reserve(self, booking: Booking) -> Reserved | Taken | Refused:
         return self.store.write(lambda c: ledger.reserve(c, booking, self.limits, self.clock()))
 
-    def _call(self, request: Request, booking: Booking, send_at: datetime) -> Answered | Effect | _TryAgain:
-        exchange = self._send(request, booking, send_at)
+    def _call(
+        self, request: Request, booking: Booking, send_at: datetime, terms: Terms
+    ) -> Answered | Effect | _TryAgain:
+        exchange = self._send(request, booking, send_at, terms.timeout_s or self.settings.timeout_s)
         if exchange is None:
             return _TryAgain()
         read = self.providers[request.provider].read(request.endpoint, exchange) if not exchange.failure else None
         if not isinstance(read, Reply):
-            return self._book_fault(request, booking, read or fault_of(exchange))
+            return self._book_fault(request, booking, read or fault_of(exchange), terms)
         settled = self._settle(request, booking, read, exchange)
         return Answered(read, booking.call_id, request.key, settled.cost_nano, 0, False, "unjudged")
 
-    def _send(self, request: Request, booking: Booking, send_at: datetime) -> Exchange | None:
+    def _send(self, request: Request, booking: Booking, send_at: datetime, timeout: float) -> Exchange | None:
         """Wait for the slot and make the HTTP request; None: the reservation is void, its day or lease was over."""
         wait = (send_at - self.clock()).total_seconds()
         if wait > 0:
             self.sleep(wait)
-        timeout = self.settings.timeout_s
         if not self.store.write(lambda c: ledger.mark_sent(c, booking.call_id, self.clock(), timeout)):
             return None
         self._observe("sent", booking.call_id)
@@ -321,10 +341,12 @@ class Gateway:
         """Settle, void or give up the calls of processes that died."""
         return sweep(self.store, self.bodies, self.providers, self.prices, self.clock)
 
-    def _book_fault(self, request: Request, booking: Booking, fault: Fault) -> Effect:
+    def _book_fault(self, request: Request, booking: Booking, fault: Fault, terms: Terms) -> Effect:
         """Do to the books what a fault does, and say what it means for the row."""
         now, call_id = self.clock(), booking.call_id
         effect = effect_of(fault, request.provider, request.model, booking.est_nano, booking.free_tier, now)
+        if terms.hand_on:
+            effect = handed_on(effect, fault, request.provider, request.model, now)
         refused = effect.refused
         facts = {"error": fault.message}
 
@@ -340,7 +362,9 @@ class Gateway:
                     connection, call_id, now, counts=counts, error_class=refused.reason, http_status=status, **facts
                 )
             if effect.cool:
-                pacing.cool(connection, *effect.cool, refused.reason, fault.message)
+                # Whoever meets the rest later was not the one whose call failed.
+                why: Reason = "cooling_down" if refused.reason == "transport" else refused.reason
+                pacing.cool(connection, *effect.cool, why, fault.message)
             if effect.stop:
                 breaker.open_breaker(connection, effect.stop, now, None, "provider_auth", refused.detail)
             breaker.probed(connection, call_id, now, worked=False if effect.failure else None)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from magpie.llm.money import to_usd
 from magpie.llm.progress import TaskState
 from magpie.llm.purpose import Purpose
+from magpie.llm.refusal import OF_ANSWER
 from magpie.llm.schema import llm_call, task_log
 from magpie.llm.task import Summary, TaskEntry
 
@@ -27,6 +28,8 @@ Key = tuple[str | None, str | None, str | None, str | None]
 
 # A call tries a passing fault three times; so many such rows of the ledger are one round.
 TRIES_PER_ROUND = 3
+# What a call fails for when neither limits nor accounts are the reason.
+FAULTS = OF_ANSWER | {"transport", "unknown_outcome", "invalid_request"}
 # Enough to even out long and short rows.
 CALLS_FOR_AN_AVERAGE = 100
 # One statement asks for this many rows: well below SQLite's bound on parameters.
@@ -53,6 +56,20 @@ class Past:
 
 
 NOTHING = Past()
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The calls that one run of a function made.
+
+    Attributes:
+        sent: all of them; good: those whose answer held.
+        failed: what the others came to that no limit and no account is the reason of; each reason once.
+    """
+
+    sent: int
+    good: int
+    failed: tuple[str, ...]
 
 
 def key_of(purpose: Purpose) -> Key:
@@ -99,6 +116,25 @@ def past(connection: sa.Connection, purposes: Iterable[Purpose]) -> dict[Key, Pa
         )
         for row in connection.execute(query)
     }
+
+
+def attempts(connection: sa.Connection, function: str, run_id: str, since: datetime) -> Attempts:
+    """What a run's calls since then came to; verdicts that are not written yet are not seen."""
+    c = llm_call.c
+    query = sa.select(c.verdict, c.error_class, sa.func.count().label("calls")).where(
+        c.kind == "call",
+        c.day >= f"{since:%Y-%m-%d}",
+        c.function == function,
+        c.run_id == run_id,
+        c.created_at >= since,
+        c.sent_at.is_not(None),
+    )
+    rows = connection.execute(query.group_by(c.verdict, c.error_class)).all()
+    return Attempts(
+        sum(row.calls for row in rows),
+        sum(row.calls for row in rows if row.verdict == "accepted"),
+        tuple(sorted({row.error_class for row in rows if row.error_class in FAULTS})),
+    )
 
 
 def booked(store: "Store", purposes: Sequence[Purpose]) -> list[Decimal]:

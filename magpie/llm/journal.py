@@ -37,7 +37,8 @@ class Verdict:
     Attributes:
         state: accepted, invalid (it was asked again), or closed (asked again in vain).
         strategy: how the answer was found in its text.
-        error_class: invalid_output or internal_error, where that is why.
+        error_class: invalid_output, internal_error or refused, where that is why.
+        counts: a closed answer ends its row's turn; of a turn that several models had, only the last one does.
     """
 
     call_id: str
@@ -46,6 +47,7 @@ class Verdict:
     error_class: str | None = None
     credits: int = 0
     credits_version: str | None = None
+    counts: bool = True
 
 
 # Built once, as every call comes by.
@@ -259,7 +261,7 @@ def judge(connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
     rows: list[dict[str, Any]] = [
         {
             "id_": v.call_id,
-            "verdict_": _WORDS[v.state],
+            "verdict_": _WORDS[v.state if v.counts else "invalid"],
             "strategy_": v.strategy,
             "class_": v.error_class,
             "credits_": v.credits,

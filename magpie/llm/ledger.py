@@ -7,7 +7,7 @@ Every public function is one change of the books: it takes a connection inside a
 alone while it runs, and so may read first and write then.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from magpie.llm import breaker, pacing
 from magpie.llm.money import shown
 from magpie.llm.purpose import ALL, Limit, Limits, Purpose, window_end, windows
-from magpie.llm.refusal import BUSY_S, UNKNOWN_S, Refused, after
+from magpie.llm.refusal import BUSY_S, UNKNOWN_S, Refused, after, out_of_time
 from magpie.llm.reply import Usage
 from magpie.llm.schema import breaker as breaker_table
 from magpie.llm.schema import cooldown, llm_call, llm_inflight, llm_response, spend_window
@@ -88,6 +88,7 @@ class Booking:
     Attributes:
         claims: the journal keys its answer will stand under: its own, or one per text of a batch.
         est_nano: the most it can cost.
+        send_by: a send time after it is not taken.
     """
 
     call_id: str
@@ -104,6 +105,7 @@ class Booking:
     reask: int = 0
     dropped_params: tuple[str, ...] = ()
     allow_double_payment: bool = False
+    send_by: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,12 @@ def reserve(connection: sa.Connection, booking: Booking, limits: Limits, now: da
         return Taken(_taken(connection, booking.claims))
     held = _windows(scopes, limits, now, purpose.run_id)
     used = _used(connection, held)
+    gaps = {scope: limits.gaps_s[scope] for scope in scopes if scope in limits.gaps_s}
     refused = (
         ("cooling" in there and pacing.cooling(connection, scopes, now))
         or (not there.isdisjoint(("unknown", "lost")) and _unreconciled(connection, booking, now))
         or _over_limit(booking, scopes, limits, used, now)
+        or _too_late(connection, booking, gaps, now)
         # Last, because it makes this call the probe.
         or ("stopped" in there and breaker.blocked(connection, stops, now, booking.call_id))
     )
@@ -169,7 +173,6 @@ def reserve(connection: sa.Connection, booking: Booking, limits: Limits, now: da
         return refused
     _make_windows(connection, held, used)
     _book(connection, held, reserved=booking.est_nano, calls=1)
-    gaps = {scope: limits.gaps_s[scope] for scope in scopes if scope in limits.gaps_s}
     send_at = pacing.next_slot(connection, gaps, now)
     if booking.allow_double_payment:
         connection.execute(_UNCLAIM, {"keys": list(booking.claims)})
@@ -359,6 +362,13 @@ def _unreconciled(connection: sa.Connection, booking: Booking, now: datetime) ->
     if row.state == "unknown":
         return Refused("unknown_outcome", detail, after(now, UNKNOWN_S))
     return Refused("unknown_outcome", f"{detail}; llm.allow_double_payment: true asks again", None)
+
+
+def _too_late(connection: sa.Connection, booking: Booking, gaps: Mapping[str, float], now: datetime) -> Refused | None:
+    if booking.send_by is None:
+        return None
+    slot = pacing.coming_slot(connection, gaps, now)
+    return out_of_time(slot, now) if slot > booking.send_by else None
 
 
 def _over_limit(booking: Booking, scopes: Sequence[str], limits: Limits, used: Used, now: datetime) -> Refused | None:

@@ -27,6 +27,7 @@ LOCAL = "local"
 FREE = ":free"
 # The one alias that must never cost money: a negative balance would block its free models too.
 FREE_ALIAS = "vision-free"
+FREE_RULE = f"model ids of {FREE_ALIAS} must end in {FREE}, or be local"
 # What the aliases whose callers need more than text must stand for.
 ALIAS_KINDS: Mapping[str, Kind] = {"embed": "embedding", "moderate": "moderation", "image": "image"}
 
@@ -64,6 +65,15 @@ class Model:
     def name(self) -> str:
         """As aliases and settings write it: `openai/gpt-6-luna`."""
         return f"{self.provider}/{self.model_id}"
+
+    @property
+    def free(self) -> bool:
+        return is_free(self.provider, self.model_id)
+
+
+def is_free(provider: str, model_id: str) -> bool:
+    """Whether a model never costs money, by its very name."""
+    return provider == LOCAL or (provider == "openrouter" and model_id.endswith(FREE))
 
 
 @dataclass(frozen=True)
@@ -195,6 +205,15 @@ class Models:
             raise UserError(f"{alias_or_model} is no longer served: {ended}; choose another model under llm.aliases")
         return found
 
+    def check_free(self, where: str, alias_or_model: str) -> None:
+        """Refuse a name that stands for a model which may cost money; `where` begins the line that says so.
+
+        Raises:
+            UserError: it does, or the name is unknown.
+        """
+        for name in self._aliases.get(alias_or_model, (alias_or_model,)):
+            self._check_free(where, self._parse(name))
+
     def ending(self, in_use: Iterable[str], today: date, within_days: int = 60) -> list[Ending]:
         """Return the models in use that end within `within_days`, or have ended, the most urgent first.
 
@@ -254,9 +273,18 @@ class Models:
                 raise UserError(f"{where}: {error}") from None
             if wanted and row.kind != wanted:
                 raise UserError(f"{where}: {name} is a {row.kind} model; {alias} needs one of kind {wanted}")
-            free = row.provider == LOCAL or (row.provider == "openrouter" and row.model_id.endswith(FREE))
-            if alias == FREE_ALIAS and not (free and row.vision):
-                raise UserError(f"{where}: {name} must be free (openrouter/...{FREE}, or local) and have vision: true")
+            if alias == FREE_ALIAS:
+                self._check_free(where, row)
+
+    def _check_free(self, where: str, row: Model) -> None:
+        """Refuse a model that may cost money, or whose successor may, and one that cannot see."""
+        at: Model | None = row
+        while at is not None:
+            if not at.free:
+                raise UserError(f"{where}: {FREE_RULE}; {at.name} is neither")
+            if not at.vision:
+                raise UserError(f"{where}: {at.name} must have vision: true under llm.models")
+            at = self._rows[at.provider, at.successor] if at.successor else None
 
 
 def _split(name: str) -> tuple[str, str]:

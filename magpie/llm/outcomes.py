@@ -4,18 +4,28 @@ Belongs here: the table of outcomes. Does not belong here: recognising a fault (
 (`ledger.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from magpie.llm.purpose import FREE_TIER, window_end
-from magpie.llm.refusal import FORBIDDEN_MODEL_S, PAYMENT_S, UNKNOWN_S, Reason, Refused, after, clamped_cooldown
+from magpie.llm.refusal import (
+    FORBIDDEN_MODEL_S,
+    PAYMENT_S,
+    REST_S,
+    UNKNOWN_S,
+    Reason,
+    Refused,
+    after,
+    clamped_cooldown,
+)
 from magpie.llm.reply import Fault
 
 # An error body carries the code that the status would have had.
 BY_STATUS: dict[int, str] = {400: "invalid_request", 404: "invalid_request", 413: "invalid_request"}
 BY_STATUS |= {422: "invalid_request", 401: "auth", 403: "auth", 402: "payment_required", 429: "limited"}
 BY_STATUS |= {529: "overloaded"}
+HTTP_NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,19 @@ def effect_of(fault: Fault, provider: str, model: str, est_nano: int, free_tier:
         detail = f"{provider} refused the key ({fault.message}); correct it, then `magpie breaker reset`"
         return Effect(books, Refused("provider_auth", detail), stop=f"provider:{provider}")
     return _resting(fault, kind, books, provider, model, free_tier, now)
+
+
+def handed_on(effect: Effect, fault: Fault, provider: str, model: str, now: datetime) -> Effect:
+    """The same for a row that goes on to another model: what failed rests, and is not tried again meanwhile."""
+    reason, rest_s = effect.refused.reason, REST_S
+    if reason == "invalid_request" and fault.status == HTTP_NOT_FOUND:
+        # Withdrawn models answer so, and neither the row nor the next hour can help it.
+        reason, rest_s = "cooling_down", FORBIDDEN_MODEL_S
+    elif reason != "transport":
+        return effect
+    until = after(now, rest_s)
+    refused = replace(effect.refused, reason=reason, not_before=until)
+    return replace(effect, retry=False, cool=(f"model:{provider}/{model}", until), refused=refused)
 
 
 def _unknown(fault: Fault, est_nano: int, now: datetime) -> Effect:

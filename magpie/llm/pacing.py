@@ -24,8 +24,7 @@ def next_slot(connection: sa.Connection, gaps_s: Mapping[str, float], now: datet
     """Hand out the next time at which all these scopes may send; every process draws from the same row."""
     if not gaps_s:
         return now
-    found = connection.execute(sa.select(throttle).where(throttle.c.scope.in_(sorted(gaps_s)))).all()
-    taken = {row.scope: row.next_at for row in found}
+    taken = _taken(connection, gaps_s)
     slot = max([now, *taken.values()])
     for scope, gap in gaps_s.items():
         values = {"next_at": slot + timedelta(seconds=gap)}
@@ -34,6 +33,16 @@ def next_slot(connection: sa.Connection, gaps_s: Mapping[str, float], now: datet
         else:
             connection.execute(throttle.insert().values(scope=scope, **values))
     return slot
+
+
+def coming_slot(connection: sa.Connection, gaps_s: Mapping[str, float], now: datetime) -> datetime:
+    """The slot that `next_slot` would hand out; it stays free."""
+    return max([now, *_taken(connection, gaps_s).values()]) if gaps_s else now
+
+
+def _taken(connection: sa.Connection, gaps_s: Mapping[str, float]) -> dict[str, datetime]:
+    found = connection.execute(sa.select(throttle).where(throttle.c.scope.in_(sorted(gaps_s)))).all()
+    return {row.scope: row.next_at for row in found}
 
 
 def cooling(connection: sa.Connection, scopes: Sequence[str], now: datetime) -> Refused | None:

@@ -22,7 +22,7 @@ from magpie.llm import history, journal, ledger
 from magpie.llm.conversation import Conversation
 from magpie.llm.embedding import BATCH, ask_for
 from magpie.llm.engine import OFFLINE, ROWS_PER_BLOCK, Asking, Engine
-from magpie.llm.gateway import Answered
+from magpie.llm.gateway import TERMS, Answered, Clock, Terms
 from magpie.llm.journal import Entry
 from magpie.llm.models import Model
 from magpie.llm.money import shown
@@ -323,10 +323,17 @@ class _Door:
         self._planner = planner
         self.wanted: Request | None = None
 
+    @property
+    def clock(self) -> Clock:
+        return self._planner.gateway.clock
+
+    def rest(self, model: Model, detail: str, seconds: float) -> None:
+        """A plan leaves no word in the books."""
+
     def request(self, ask: Ask, model: Model, sample: int = 0) -> Request | Refused:
         return self._planner.gateway.request(ask, model, sample)
 
-    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0) -> Answered | Refused:
+    def ask(self, request: Request, purpose: Purpose, *, reask: int = 0, terms: Terms = TERMS) -> Answered | Refused:
         entry = self._planner.journalled([request]).get(request.key)
         answer = self._planner.gateway.recall(request, entry) if entry else None
         if answer is None:

@@ -15,6 +15,7 @@ Reason = Literal[
     "quota_exhausted",
     "credits_exhausted",
     "cooling_down",
+    "batch_stopped",
     "payment_required",
     "breaker_open",
     "provider_auth",
@@ -34,11 +35,19 @@ FINAL = frozenset({"invalid_request", "request_too_large", "unpriced_model"})
 REJECTED = frozenset({"refused"})
 # The next candidate of an alias may serve where this one does not.
 TRY_NEXT = frozenset({"cooling_down", "payment_required", "provider_auth", "breaker_open", "quota_exhausted"})
+# Of them, those that concern an account or a function and no single model.
+OF_ACCOUNT = TRY_NEXT - {"cooling_down"}
+# What a model's answer to this very row was worth, and no fault of the way there.
+OF_ANSWER = frozenset({"invalid_output", "internal_error", "refused"})
+# Where a row is handed from model to model, the next one may also do better than one that failed on it.
+HAND_ON = TRY_NEXT | {"transport", "invalid_output", "refused", "invalid_request"}
 
 # A provider's own word is kept within these bounds: less is no wait at all, more hides a model for a day.
 COOLDOWN_MIN_S, COOLDOWN_MAX_S, COOLDOWN_DEFAULT_S = 60, 3600, 900
 # Another worker's reservations settle within a minute, as a rule.
 BUSY_S = 60
+# A model that failed is left alone as long as one that says nothing of its limit.
+REST_S = COOLDOWN_DEFAULT_S
 # A provider that wants money is looked at again a quarter of a day later.
 PAYMENT_S = 6 * 3600
 # A 403 of OpenRouter concerns one model, and for longer than a limit does.
@@ -79,6 +88,12 @@ class Refused:
 
 def after(now: datetime, seconds: float) -> datetime:
     return now + timedelta(seconds=seconds)
+
+
+def out_of_time(slot: datetime, now: datetime) -> Refused:
+    """What a row gets that has no time left for a call that could go out at `slot`."""
+    detail = f"a call at {slot:%H:%M:%S} UTC would not be done in the time that is left"
+    return Refused("batch_stopped", detail, after(now, REST_S))
 
 
 def escalating(now: datetime, steps: tuple[int, ...], times: int) -> datetime:

@@ -57,6 +57,7 @@ class Ask:
         max_output_tokens: bound of the answer, reasoning included.
         temperature: None leaves it to the model.
         dims: length of embedding vectors; None leaves it to the model.
+        reasoning_off: the model is to answer without thinking first, where its provider lets one say so.
     """
 
     kind: Kind
@@ -70,6 +71,7 @@ class Ask:
     max_output_tokens: int = 0
     temperature: float | None = None
     dims: int | None = None
+    reasoning_off: bool = False
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,15 @@ breaker = sa.Table(
     sa.Column("probe", sa.String(32)),
 )
 
+# Models that their provider has stopped to list.
+hidden_model = sa.Table(
+    "hidden_model",
+    metadata,
+    sa.Column("provider", sa.String(40), primary_key=True),
+    sa.Column("model_id", sa.String(200), primary_key=True),
+    sa.Column("since", MOMENT, nullable=False),
+)
+
 task_log = sa.Table(
     "task_log",
     metadata,

@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from magpie.llm.breaker import TRIP, Trip
+from magpie.llm.refusal import INVALID_TRIES
 from magpie.llm.request import Image
 
 Row = Mapping[str, Any]
@@ -18,8 +20,45 @@ Output = TypeVar("Output", bound=BaseModel)
 Trust = Literal["trusted", "untrusted"]
 
 
+# More seldom helps, and each costs as much as the first question.
+MAX_REASKS = 2
+
+
 class InvalidAnswer(Exception):
     """An answer that fits the schema and breaks a rule; the message is shown to the model when it is asked again."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patiently a function is asked; what is None has no bound of its own.
+
+    Attributes:
+        request_s: time-out of one request; None: the gateway's.
+        row_s, batch_s: for all calls about one row, and of one run.
+        reserve_s: with less than this left of either, no further call is begun.
+        stop_after: so many rows in a row that failed stop the run; the others wait (`batch_stopped`).
+        workers: rows in conversation at the same time; None: the engine's.
+        reasks: how often a model is asked again about an answer that does not hold.
+        tries: turns without an answer that holds, after which the row has failed.
+        hand_on: a model that fails on a row, or whose answer does not hold, rests, and the row goes to the next
+            candidate at once; without it, passing faults are tried again within the call.
+        probe_key: the provider is asked about the key first; one that is refused costs no call.
+    """
+
+    request_s: float | None = None
+    row_s: float | None = None
+    batch_s: float | None = None
+    reserve_s: float = 0
+    stop_after: int | None = None
+    workers: int | None = None
+    reasks: int = MAX_REASKS
+    tries: int = INVALID_TRIES
+    hand_on: bool = False
+    probe_key: bool = False
+
+
+# As functions have it that say nothing else.
+PACE = Pace()
 
 
 @dataclass(frozen=True)
@@ -42,6 +81,9 @@ class FunctionSpec(Generic[Output]):
         max_items: the most rows one run takes; None: no bound but the caps.
         credits: the operation it is billed as (`credits.py`).
         aliases: other names at the entry point.
+        pace: how patiently it is asked, unless the scope of a run says otherwise.
+        trip: when failed runs stop it.
+        reasoning_off: models are to answer without thinking first, where they let one say so.
     """
 
     name: str
@@ -62,6 +104,9 @@ class FunctionSpec(Generic[Output]):
     max_items: int | None = None
     credits: str = "other"
     aliases: tuple[str, ...] = field(default=())
+    pace: Pace = PACE
+    trip: Trip = TRIP
+    reasoning_off: bool = False
 
 
 class Registry:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from magpie.llm.choices import Choice
+from magpie.llm.spec import Pace
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Scope:
         scopes: of the ledger, beside those that follow from product and asset: `campaign:agency-crm`.
         name: what the scope tier of prompts is called: campaign, site, channel.
         choice: what that tier says; run_choice: what this run overrides; function_choice: the settings' own.
+        pace: in place of the function's own.
     """
 
     product: str
@@ -29,6 +31,7 @@ class Scope:
     choice: Choice = field(default_factory=Choice)
     run_choice: Choice = field(default_factory=Choice)
     function_choice: Choice = field(default_factory=Choice)
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True)

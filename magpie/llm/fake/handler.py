@@ -27,7 +27,7 @@ from magpie.llm.fake.apis import (
     understand,
 )
 from magpie.llm.fake.counters import Seen
-from magpie.llm.fake.misbehaviour import BODIES, HANG_S, STATUSES, TRICKLE_S, FakeFault
+from magpie.llm.fake.misbehaviour import BODIES, CONNECTIONS, HANG_S, STATUSES, TRICKLE_S, FakeFault
 from magpie.llm.fake.replies import Made, reply_to
 from magpie.llm.request import canonical
 
@@ -73,13 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith(CONTROL):
             self._control(b"")
             return
-        address = address_of(self.path, self._headers())
-        try:
-            check_key(address, self._headers(), self.fake.keys)
-            status, body = 200, self._listed(address)
-        except Wrong as wrong:
-            status, body = wrong.status, error_body(address.api, wrong, self.fake.request_id(0))
-        self._json(status, body)
+        with suppress(_Gone, ConnectionError):
+            self._show(address_of(self.path, self._headers()))
 
     def do_POST(self) -> None:
         if self.path.startswith(CONTROL):
@@ -97,6 +92,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the counters tell what came."""
+
+    def _show(self, address: Address) -> None:
+        """Answer what calls no model, or fail at it as told."""
+        fault = self.fake.faults.take(address.endpoint, "", b"", unread=False, named=True)
+        if fault and fault.kind in STATUSES:
+            self._fail(_Arrived(0, address, self.fake.request_id(0)), fault)
+            return
+        if fault and fault.kind in CONNECTIONS:
+            self._hang(fault)
+        try:
+            check_key(address, self._headers(), self.fake.keys)
+            status, body = 200, self._listed(address)
+        except Wrong as wrong:
+            status, body = wrong.status, error_body(address.api, wrong, self.fake.request_id(0))
+        if fault and fault.kind in BODIES:
+            kind, content = failing.spoilt(fault.kind, address.api, body, self.fake.request_id(0))
+            self._answer(status, {"content-type": kind}, content, self.fake.request_id(0))
+            return
+        self._json(status, body)
 
     def _serve(self, number: int, address: Address) -> None:
         arrived = _Arrived(number, address, self.fake.request_id(number))

@@ -43,7 +43,8 @@ class FakeFault:
         kind: one of `KINDS`.
         times: how many requests it meets; None: all.
         after: matching requests that it lets pass first.
-        endpoint: `chat/completions`, `messages`, ...; None: any.
+        endpoint: `chat/completions`, `messages`, ...; None: any that calls a model. What is only looked at, `key` and
+            `models`, fails when it is named.
         model: as asked; None: any.
         match: text that the request's body holds; None: any.
         retry_after: `1`, `300`, `date`, `date:90`, `ms:1500`, `daily`, `none`.
@@ -136,15 +137,16 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
-    def take(self, endpoint: str, model: str, body: bytes, unread: bool) -> FakeFault | None:
+    def take(self, endpoint: str, model: str, body: bytes, unread: bool, *, named: bool = False) -> FakeFault | None:
         """The fault of this request, if any.
 
         Args:
+            named: only one that names the endpoint.
             unread: whether the body is yet to be read; only then `timeout_before` is taken, and nothing else.
         """
         with self._lock:
             for waiting in self._waiting:
-                if not _meets(waiting.fault, endpoint, model, body, unread):
+                if not _meets(waiting.fault, endpoint, model, body, unread) or (named and not waiting.fault.endpoint):
                     continue
                 if waiting.to_pass:
                     waiting.to_pass -= 1

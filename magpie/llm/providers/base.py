@@ -46,3 +46,10 @@ class CountsCalls(Protocol):
     """A provider that tells how many of the day's free calls it has counted."""
 
     def quota(self) -> FreeQuota | Fault: ...
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """A provider that tells which models it serves."""
+
+    def listed(self) -> frozenset[str] | Fault: ...

@@ -34,6 +34,9 @@ FINISH: dict[str, FinishReason] = {
 
 # What is asked here is short and told in full; every thinking model knows this word.
 REASONING_EFFORT = "low"
+# Left to itself OpenAI decides how closely to look, and small print is what images are shown for. Others do not all
+# know the word.
+IMAGE_DETAIL = {"detail": "high"}
 
 
 class OpenAIApi(SdkProvider):
@@ -97,7 +100,8 @@ class OpenAIApi(SdkProvider):
     def _chat(self, ask: Ask, model: Model, sample: int) -> Request:
         check_images(ask, model)
         bound, dropped = bound_of(ask, model), []
-        body: dict[str, Any] = {"model": model.model_id, "messages": _messages(ask), self._bound_name: bound}
+        messages = _messages(ask, IMAGE_DETAIL if self.name == "openai" else {})
+        body: dict[str, Any] = {"model": model.model_id, "messages": messages, self._bound_name: bound}
         if ask.temperature is not None:
             if model.temperature:
                 body["temperature"] = ask.temperature
@@ -106,6 +110,7 @@ class OpenAIApi(SdkProvider):
         if self.name == "openai" and not model.temperature:
             # A model that takes no temperature thinks first, and its thoughts count against the answer's bound.
             body["reasoning_effort"] = REASONING_EFFORT
+        body |= self._thinking(ask)
         if ask.json_schema is not None:
             if model.json:
                 body["response_format"] = _response_format(ask)
@@ -113,6 +118,10 @@ class OpenAIApi(SdkProvider):
                 dropped.append("json")
         images = {image.mark: image for image in ask.images}
         return self._request("chat/completions", model, body, sample, tuple(dropped), images, bound)
+
+    def _thinking(self, ask: Ask) -> dict[str, Any]:
+        """What a body says about thinking first, where the API has words for that."""
+        return {}
 
     def _embeddings(self, ask: Ask, model: Model) -> dict[str, Any]:
         # Left to itself the SDK asks for base64, which not every server knows.
@@ -195,10 +204,10 @@ def usage_of(body: Mapping[str, Any]) -> Usage | None:
     return Usage(max(taken, cached + written), cached, written, max(given, reasoned), reasoned, drawn)
 
 
-def _messages(ask: Ask) -> list[dict[str, Any]]:
+def _messages(ask: Ask, detail: Mapping[str, str]) -> list[dict[str, Any]]:
     content: Any = ask.user
     if ask.images:
-        shown = [{"type": "image_url", "image_url": {"url": image.mark}} for image in ask.images]
+        shown = [{"type": "image_url", "image_url": {"url": image.mark, **detail}} for image in ask.images]
         content = [{"type": "text", "text": ask.user}, *shown]
     first = [{"role": "system", "content": ask.system}] if ask.system else []
     return [*first, {"role": "user", "content": content}, *({"role": t.role, "content": t.text} for t in ask.turns)]

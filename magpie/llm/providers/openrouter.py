@@ -4,7 +4,7 @@ Belongs here: what it has beyond that API: free models only unless told otherwis
 belong here: counting calls against that quota (`../ledger.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from magpie.errors import UserError
@@ -20,6 +20,8 @@ from magpie.llm.request import Ask, Request
 FREE = ":free"
 # A look at the account, before calls are made; it is not worth waiting for as long as for an answer.
 QUOTA_TIMEOUT_S = 15.0
+# Fields of its own, which the SDK takes only beside the others.
+OWN_FIELDS = ("reasoning",)
 
 
 class OpenRouter(OpenAIApi):
@@ -67,13 +69,37 @@ class OpenRouter(OpenAIApi):
         Raises:
             UserError: there is no key.
         """
+        body = self._asked("key", timeout_s)
+        return body if isinstance(body, Fault) else quota_of(body)
+
+    def listed(self, timeout_s: float = QUOTA_TIMEOUT_S) -> frozenset[str] | Fault:
+        """Ask for the ids of all models that are served; the question is no call.
+
+        Raises:
+            UserError: there is no key.
+        """
+        body = self._asked("models", timeout_s)
+        return body if isinstance(body, Fault) else listed_of(body)
+
+    def _asked(self, path: str, timeout_s: float) -> Mapping[str, Any] | Fault:
         if not self.has_key:
             raise UserError("no key for openrouter: set OPENROUTER_API_KEY")
         with self._lock:
             http = self._http_client()
-        exchange = recorded(lambda: http.get(f"{self.base_url}/key"), timeout_s, lambda exchange: None)
-        body = self._opened(exchange)
-        return body if isinstance(body, Fault) else quota_of(body)
+        exchange = recorded(lambda: http.get(f"{self.base_url}/{path}"), timeout_s, lambda exchange: None)
+        return self._opened(exchange)
+
+    def _thinking(self, ask: Ask) -> dict[str, Any]:
+        return {"reasoning": {"enabled": False}} if ask.reasoning_off else {}
+
+    def _create(self, endpoint: str) -> Callable[..., Any]:
+        create = super()._create(endpoint)
+
+        def with_own_fields(**fields: Any) -> Any:
+            own = {name: fields.pop(name) for name in OWN_FIELDS if name in fields}
+            return create(**fields, extra_body=own or None)
+
+        return with_own_fields
 
     def _request_id(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
         # The body's id names the generation, which can be asked for later; the header's only the exchange.
@@ -94,3 +120,11 @@ def quota_of(body: Mapping[str, Any]) -> FreeQuota | Fault:
     balance = data.get("limit_remaining")
     negative = balance < 0 if isinstance(balance, int | float) and not isinstance(balance, bool) else None
     return FreeQuota(limit, used, max(limit - used, 0) if remaining is None else remaining, negative)
+
+
+def listed_of(body: Mapping[str, Any]) -> frozenset[str] | Fault:
+    """Read the answer of `GET /models`; entries without an id are passed over."""
+    data = body.get("data")
+    ids = [mapping(entry).get("id") for entry in data] if isinstance(data, list) else []
+    found = frozenset(name for name in ids if isinstance(name, str) and name)
+    return found or Fault("bad_body", "HTTP 200: no models in the body", 200)

@@ -17,6 +17,8 @@ from typing import Any
 MOST_WAIT_S = 31 * 24 * 3600.0
 # Above it a number of time is milliseconds: as seconds it would be after the year 5000.
 MILLISECONDS_FROM = 1e11
+# Above it a number of seconds to wait is the time until which to wait: as seconds it would be half a century.
+EPOCH_FROM = 1.5e9
 # A limit whose end is further away than this is one of the day, not of the minute.
 DAILY_FROM_S = 3600.0
 # Up to epoch milliseconds; no sign, no exponent, no digits of other scripts.
@@ -41,6 +43,8 @@ class Wait:
 def retry_after(headers: Mapping[str, str], clock: datetime) -> float | None:
     """Seconds to wait as `retry-after-ms` or `retry-after` say, at least 0; None if neither can be read.
 
+    Some servers put the epoch time of the reset where seconds should be.
+
     Args:
         headers: lower-case names.
         clock: what a date is measured from if the answer has no date of its own.
@@ -50,6 +54,10 @@ def retry_after(headers: Mapping[str, str], clock: datetime) -> float | None:
         return min(milliseconds / 1000, MOST_WAIT_S)
     value = headers.get("retry-after", "").strip()
     seconds = _number(value)
+    if seconds is not None and seconds > EPOCH_FROM:
+        now = answered_at(headers, clock)
+        moment = _instant(value, now)
+        return MOST_WAIT_S if moment is None else max((moment - now).total_seconds(), 0.0)
     if seconds is not None:
         return min(seconds, MOST_WAIT_S)
     until = http_date(value)

@@ -4,20 +4,28 @@ from typing import Any
 
 import dagster as dg
 
-from assets import leads, leads_checks, spend, spend_checks, videos, videos_checks
+from assets import leads, leads_checks, memes, memes_checks, spend, spend_checks, videos, videos_checks
 from io_managers.tables import TableIOManager
+from magpie.blobs import Blobs
 from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
+from magpie.memes.live import Fetcher
+from magpie.memes.serving import Recommender
+from magpie.memes.stages import Curator
 from magpie.settings import Settings, load_settings
+from magpie.sources.web import Web
+from magpie.utc import utc_now
 from magpie.videos.live import source_of
 from resources.llm import Llm
 from schedules import leads as leads_schedules
 from schedules import maintenance
+from schedules import memes as memes_schedules
 from schedules import spend as spend_schedules
 from schedules import videos as videos_schedules
 from sensors import discovery, waiting
+from sensors import memes as memes_sensors
 from sensors import videos as videos_sensors
 
 
@@ -25,6 +33,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     """Assemble the location; `overrides` replace resources by name, for tests."""
     lake = Lake(settings.lake_root, settings.storage_options())
     control = Control(settings.control_database)
+    blobs, web = Blobs(settings.blobs), Web()
     resources: dict[str, Any] = {
         "settings": settings,
         "lake": lake,
@@ -32,32 +41,40 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "landing": landing_of(settings),
         "llm": Llm(settings, control),
         "video_source": source_of(settings, lake, control),
+        "curator": Curator(settings, lake, control, blobs, web, utc_now),
+        "fetcher": Fetcher(settings, lake, control, web, blobs),
+        "recommender": Recommender(settings, lake, control),
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
-    jobs = {**leads_schedules.build_jobs(), **videos_schedules.build_jobs()}
+    products = (leads_schedules, videos_schedules, memes_schedules)
+    jobs = {name: job for product in products for name, job in product.build_jobs().items()}
     spend_job = spend_schedules.build_job()
     return dg.Definitions(
-        assets=[*leads.build_assets(settings), *videos.build_assets(settings), *spend.build_assets(settings)],
+        assets=[asset for product in (leads, videos, memes, spend) for asset in product.build_assets(settings)],
         asset_checks=[
-            check for product in (leads_checks, videos_checks, spend_checks) for check in product.build_checks(settings)
+            check
+            for product in (leads_checks, videos_checks, memes_checks, spend_checks)
+            for check in product.build_checks(settings)
         ],
         resources=resources,
         jobs=[
             *jobs.values(),
-            *leads_schedules.OP_JOBS,
-            *videos_schedules.OP_JOBS,
+            *(job for product in products for job in product.OP_JOBS),
             maintenance.lake_maintenance,
             spend_job,
         ],
         schedules=[
             *leads_schedules.build_schedules(),
             *videos_schedules.build_schedules(settings, jobs),
+            *memes_schedules.build_schedules(settings, jobs),
             maintenance.DAILY,
             spend_schedules.build_schedule(settings, spend_job),
         ],
         sensors=[
-            sensor for kind in (discovery, videos_sensors, waiting) for sensor in kind.build_sensors(settings, jobs)
+            sensor
+            for kind in (discovery, videos_sensors, memes_sensors, waiting)
+            for sensor in kind.build_sensors(settings, jobs)
         ],
         executor=dg.in_process_executor,
     )

@@ -28,6 +28,11 @@ TOP_LEADS = "top_leads"
 TIERS = "leads_by_tier"
 MADE_BY = "made_by"
 
+
+class Markup(str):
+    """A cell of a table that is Markdown already, such as a picture: it is not escaped."""
+
+
 # Eleven gates and a dozen reasons fit on one screen.
 BAR_CHARS = 24
 
@@ -57,13 +62,17 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
-    """Rows of equal keys as a markdown table."""
+    """Rows of equal keys as a markdown table; text is shown as it is, but for `Markup`."""
     if not rows:
         return dg.MetadataValue.md("*nothing*")
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(escaped(row[name]) for name in head) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in head) + " |" for row in rows]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, Markup) else escaped(value)
 
 
 def check_result(finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
@@ -90,10 +99,15 @@ def row_counts(frame: pl.DataFrame) -> dict[str, Any]:
 
 def bars(counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
     """Counts as a bar chart in text, largest first."""
+    return histogram(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def histogram(counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    """Counts as a bar chart in text, in the order they are given; nothing has no bar."""
     top = max(counts.values(), default=0) or 1
     rows = [
-        {"": name, "rows": count, "share": "█" * max(1, round(BAR_CHARS * count / top))}
-        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        {"": name, "rows": count, "share": "█" * (max(1, round(BAR_CHARS * count / top)) if count else 0)}
+        for name, count in counts.items()
     ]
     return markdown_table(rows)
 

@@ -10,10 +10,12 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 import polars as pl
 
+from magpie.memes.tables import PLATFORMS as MEME_PLATFORMS
 from magpie.tables import Partitions, Table
 
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
 CHANNELS = dg.DynamicPartitionsDefinition(name="channel")
+PLATFORMS = dg.StaticPartitionsDefinition(list(MEME_PLATFORMS))
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -48,6 +50,11 @@ def channel_days_from(start: date) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition({"channel": CHANNELS, "day": days_through_today(start)})
 
 
+def platform_days_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Every platform on every day, today included."""
+    return dg.MultiPartitionsDefinition({"platform": PLATFORMS, "day": days_through_today(start)})
+
+
 SAME_DAY = dg.MultiToSingleDimensionPartitionMapping("day")
 SAME_CAMPAIGN = dg.MultiToSingleDimensionPartitionMapping("campaign")
 
@@ -65,6 +72,11 @@ def day_range(first: date, last: date) -> dict[str, str]:
 def lead_range(lead: str, first: date, last: date) -> dict[str, str]:
     """Tags of a run over a range of days of one campaign or channel."""
     return {RANGE_START: f"{lead}|{first}", RANGE_END: f"{lead}|{last}"}
+
+
+def platforms_range(first: date | str, last: date | str) -> dict[str, str]:
+    """Tags of a run over a range of days of all platforms; in a key, dimensions stand in the order of their names."""
+    return {RANGE_START: f"{first}|{MEME_PLATFORMS[0]}", RANGE_END: f"{last}|{MEME_PLATFORMS[-1]}"}
 
 
 def sync(

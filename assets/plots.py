@@ -1,6 +1,7 @@
-"""Pictures in materialisations, as SVG in a markdown image: the UI shows it without a plotting library.
+"""Pictures in materialisations, as SVG or JPEG in a markdown image: the UI shows it without a plotting library.
 
-Belongs here: drawing from numbers. Does not belong here: the numbers, and the names of metadata keys (`metadata.py`).
+Belongs here: drawing from numbers, embedding. Does not belong here: the numbers, making pictures small
+(`magpie/media/thumbnails.py`), and the names of metadata keys (`metadata.py`).
 
 The UI's sanitiser lets images with a data URI through. An SVG shown as an image runs no script and loads nothing; its
 text is escaped all the same.
@@ -15,6 +16,7 @@ from decimal import Decimal
 import dagster as dg
 
 from magpie.llm.money import shown, to_nano
+from magpie.media.thumbnails import data_uri
 
 # Markdown of less than this is shown in place; what is longer hides behind a link. So drawings are terse.
 SHOWN_IN_PLACE = 1000
@@ -42,8 +44,18 @@ def burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, day: d
 
 def image(svg: str, alt: str) -> str:
     """Return an SVG as a markdown image; `alt` is read where pictures are not shown."""
-    told = "".join(" " if sign in "[]\\!`\n" else sign for sign in alt)
-    return f"![{told}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return _embedded(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", alt)
+
+
+def photo(jpeg: bytes, alt: str) -> str:
+    """Return a JPEG as a markdown image, which may stand in the cell of a table too."""
+    return _embedded(data_uri(jpeg), alt)
+
+
+def _embedded(uri: str, alt: str) -> str:
+    # Nothing that ends the image, or the cell it stands in.
+    told = "".join(" " if sign in "[]\\!`|<>\n\r" else sign for sign in alt)
+    return f"![{told}]({uri})"
 
 
 def _burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, title: str) -> Iterator[str]:

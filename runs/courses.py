@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import dagster as dg
 import polars as pl
 
-from assets.partitions import day_range, last_partition, lead_range, span_of
+from assets.partitions import day_range, last_partition, lead_range, platforms_range, span_of
 from definitions import build_definitions
 from magpie.control import Control
 from magpie.days import ranges
@@ -23,12 +23,15 @@ from magpie.errors import UserError
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
 from magpie.llm.progress import TaskState
+from magpie.memes import changes as meme_changes
+from magpie.memes.tables import PLATFORMS
 from magpie.running import RunRequest
 from magpie.settings import Settings
 from magpie.videos.changes import QUIET_DAYS, price_span
 from magpie.videos.tables import VIDEO_FILES
 from resources.llm import Llm
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from schedules.memes import MEME_DAYS, MEME_LANDING, QUEUE_DAYS, REACTION_DAYS
 from schedules.spend import SPEND
 from schedules.videos import CHANNEL_DAYS, PRICE_DAYS, VIDEO_DAYS, VIDEO_LANDING
 from sensors.discovery import sync_campaigns
@@ -192,6 +195,33 @@ def _with_windows(spans: Mapping[str, list[tuple[date, date]]], settings: Settin
     return ranges(days)
 
 
+def memes(course: Course) -> None:
+    """Files, memes by platform and day down to their states, ratings, and the record of queues."""
+    settings, request, layers = course.settings, course.request, course.layers
+    today, start = datetime.now(UTC).date(), settings.memes_start_day
+    first, last = request.first or start, request.last or today
+    _in_order(first, last, min(start, settings.start_day), today, "today")
+    defs = course.definitions()
+    layers.expect(len(MEME_LANDING))
+    if not course.execute(defs, "meme_landing"):
+        return
+    lake, control = Lake(settings.lake_root, settings.storage_options()), Control(settings.control_database)
+    posts = meme_changes.post_spans(settings, lake, first, last)
+    events = meme_changes.event_spans(settings, lake, control, first, last)
+    if not posts and not events:
+        layers.warn("the folders hold no post of a channel and no event on these days")
+        return
+    layers.expect(len(MEME_DAYS) * len(PLATFORMS) * sum(map(_days, posts)))
+    layers.expect((len(REACTION_DAYS) + len(QUEUE_DAYS)) * sum(map(_days, events)))
+    for span in posts:
+        course.execute(defs, "meme_days", tags=platforms_range(*span))
+        course.covers(*span)
+    for span in events:
+        course.execute(defs, "reaction_days", tags=day_range(*span))
+        course.execute(defs, "queue_days", tags=day_range(*span))
+        course.covers(*span)
+
+
 def _days(span: tuple[date, date]) -> int:
     return (span[1] - span[0]).days + 1
 
@@ -217,7 +247,13 @@ def marts(course: Course) -> None:
 
 
 # In the order in which they are made; a product asked for by name takes the books along, everything the marts too.
-COURSES: dict[str, Callable[[Course], None]] = {"leads": leads, "videos": videos, "spend": spend, "marts": marts}
+COURSES: dict[str, Callable[[Course], None]] = {
+    "leads": leads,
+    "videos": videos,
+    "memes": memes,
+    "spend": spend,
+    "marts": marts,
+}
 
 
 def courses_of(settings: Settings, request: RunRequest) -> list[str]:
@@ -230,9 +266,15 @@ def courses_of(settings: Settings, request: RunRequest) -> list[str]:
         raise UserError(f"no product {request.product!r}; products: {', '.join(COURSES)}")
     if request.product in ("spend", "marts"):
         return [request.product]
+    others = settings.channels or _has_memes(settings)
     wanted = {
-        "leads": bool(request.campaigns or (not request.channels and (settings.campaigns or not settings.channels))),
+        "leads": bool(request.campaigns or (not request.channels and (settings.campaigns or not others))),
         "videos": bool(request.channels or (not request.campaigns and settings.channels)),
+        "memes": not request.campaigns and not request.channels and _has_memes(settings),
     }
     chosen = [name for name, asked in wanted.items() if asked] if request.product is None else [request.product]
     return [*chosen, "spend", *(("marts",) if request.product is None else ())]
+
+
+def _has_memes(settings: Settings) -> bool:
+    return bool(settings.meme_sources or settings.memes.archives or settings.memes.events)

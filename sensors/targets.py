@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS, CHANNELS
+from assets.partitions import CAMPAIGNS, CHANNELS, PLATFORMS
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT as LEADS
+from magpie.memes.describe import MEME_DESCRIBE
+from magpie.memes.describer import PRODUCT as MEMES
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.stages import PRODUCT as VIDEOS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
+from schedules.memes import MEME_DAYS
 from schedules.videos import CHANNEL_DAYS
 
 CAMPAIGN, CHANNEL = str(CAMPAIGNS.name), str(CHANNELS.name)
+# Its partitions are what the settings of memes know, whatever the instance holds.
+PLATFORM = "platform"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Target:
 
     Attributes:
         job: by name; assets: those of it that depend on the table's rows.
-        dimension: the dynamic partitions that the partition begins with; what waits of one that is gone waits in vain.
+        dimension: of the partitions, the one that the partition begins with; what waits of one that is gone waits in
+            vain.
         partition_key: from the partition as the control database names it to Dagster's key.
         scopes: of the ledger that bound what it may cost.
         function: whose breaker holds it back; None: no model is asked, nothing is spent.
@@ -58,9 +64,17 @@ _campaign_day, _of_campaign = _lead_day("campaign"), _scopes_of(LEADS, "campaign
 _channel_day, _of_channel = _lead_day("channel"), _scopes_of(VIDEOS, "channel")
 
 
-def _from(asset: str) -> tuple[str, ...]:
-    """An asset and what is made from it."""
-    return CHANNEL_DAYS[CHANNEL_DAYS.index(asset) :]
+_platform_day, _of_platform = _lead_day(PLATFORM), _scopes_of(MEMES, PLATFORM)
+
+
+def _from(asset: str, layer: tuple[str, ...] = CHANNEL_DAYS) -> tuple[str, ...]:
+    """An asset and what of its layer is made from it."""
+    return layer[layer.index(asset) :]
+
+
+def present(instance: dg.DagsterInstance, dimension: str) -> set[str]:
+    """The partitions that there are of a dimension."""
+    return set(PLATFORMS.get_partition_keys() if dimension == PLATFORM else instance.get_dynamic_partitions(dimension))
 
 
 # By table, upstream first: what is made from a table that waits, waits because of it.
@@ -75,4 +89,10 @@ TARGETS: dict[str, Target] = {
         "channel_days", CHANNEL, _from("video_analyses"), _channel_day, _of_channel, EXTRACT_PICKS.name
     ),
     "pick_outcomes": Target("channel_days", CHANNEL, _from("pick_outcomes"), _channel_day, _of_channel, None),
+    "memes": Target("meme_days", PLATFORM, _from("memes", MEME_DAYS), _platform_day, _of_platform, None),
+    "meme_media": Target("meme_days", PLATFORM, _from("meme_media", MEME_DAYS), _platform_day, _of_platform, None),
+    "meme_descriptions": Target(
+        *("meme_days", PLATFORM, _from("meme_descriptions", MEME_DAYS), _platform_day, _of_platform),
+        MEME_DESCRIBE.name,
+    ),
 }

@@ -14,6 +14,7 @@ import dagster as dg
 
 from magpie.control import Control
 from magpie.engine import limits_of
+from magpie.functions import FUNCTIONS
 from magpie.llm import backlog, breaker, history, spend
 from magpie.llm.backlog import Budget, Choice
 from magpie.llm.money import shown
@@ -21,7 +22,7 @@ from magpie.llm.purpose import ALL
 from magpie.llm.store import Store
 from magpie.settings import Settings
 from resources.llm import Llm
-from sensors.targets import TARGETS, Target
+from sensors.targets import TARGETS, Target, present
 
 # So much of a bound used is reported once, and all of it once more.
 LEVELS = (80, 100)
@@ -67,13 +68,13 @@ class _Waiting:
         store, pending = Store(control), control.pending()
         stopped = {item.scope for item in store.read(breaker.open_breakers) if item.until is None or now < item.until}
         dimensions = {target.dimension for target in self.targets.values()}
-        present = {name: set(context.instance.get_dynamic_partitions(name)) for name in dimensions}
+        there = {name: present(context.instance, name) for name in dimensions}
         known = [
             item
             for item in pending
             if item.table in self.targets
             and f"function:{self.targets[item.table].function}" not in stopped
-            and item.partition.partition("|")[0] in present[self.targets[item.table].dimension]
+            and item.partition.partition("|")[0] in there[self.targets[item.table].dimension]
         ]
         budgets = self._budgets(store, known, now)
         choice = backlog.choose(known, list(self.targets), owned, now, budgets, self._busy(context.instance))
@@ -182,7 +183,7 @@ def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.Senso
     def circuit_breaker(
         context: dg.RunFailureSensorContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
     ) -> Iterator[dg.SkipReason]:
-        """Count failed runs of a function; the third within the hour stops it, and what asks for it, for an hour."""
+        """Count failed runs of a function; too many within the hour stop it, and what asks for it, for a while."""
         now = llm.clock()
         failed = {
             functions[event.step_key] for event in context.get_step_failure_events() if event.step_key in functions
@@ -190,11 +191,11 @@ def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.Senso
         store = Store(control)
         for function in sorted(failed):
             scope, run_id = f"function:{function}", context.dagster_run.run_id
-            opened = store.write(
-                partial(breaker.record_failed_run, scope=scope, run_id=run_id, now=now, error_class="run_failed")
-            )
-            if opened:
-                context.log.warning(f"{scope} is stopped for an hour; `magpie breaker reset {scope}` lets it go on")
+            trip = FUNCTIONS[function].trip if function in FUNCTIONS.names() else breaker.TRIP
+            record = partial(breaker.record_failed_run, scope=scope, run_id=run_id, now=now, error_class="run_failed")
+            if store.write(partial(record, trip=trip)):
+                pause = f"for {trip.pause.total_seconds() / 60:.0f} minutes" if trip.pause else "until somebody looks"
+                context.log.warning(f"{scope} is stopped {pause}; `magpie breaker reset {scope}` lets it go on")
         store.close()
         yield dg.SkipReason(f"noted for {', '.join(sorted(failed)) or 'no function that calls a model'}")
 

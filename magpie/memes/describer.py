@@ -121,6 +121,11 @@ class Describer:
             self._read(wanted.join(seen, on="meme_id", how="anti"), texts)
         return meme_descriptions(rows, questions, results, texts, known.stored, broken, rules, now), summaries
 
+    @property
+    def by_rule(self) -> bool:
+        """Whether no model can be asked: for want of a key, or because the settings say so."""
+        return not self.engine.asking(MEME_DESCRIBE.name, pl.DataFrame(schema=QUESTIONS), self.scope()).models
+
     def scope(self) -> Scope:
         """For whom the ledger books it, and how the settings want it asked."""
         own = self.settings.llm.functions.get(MEME_DESCRIBE.name, DEFAULT_CHOICE).choice()

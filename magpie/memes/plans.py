@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from magpie.memes.people import MODERATORS
+from magpie.memes.moderation import MODERATORS
 from magpie.memes.tables import ENGINES
 
 # Who has come back knows what this is, so nothing needs to be found out first.

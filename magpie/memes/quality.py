@@ -169,7 +169,7 @@ def only_free_models(store: Store, now: datetime) -> Finding:
         .order_by(c.day, c.provider, c.model_asked)
     )
     rows = [
-        (row.day, f"{row.provider}/{row.model_asked}", row.n, str(to_usd(int(row.cost))))
+        (row.day, f"{row.provider}/{row.model_asked}", row.n, f"{to_usd(int(row.cost)):f}")
         for row in store.read(lambda connection: connection.execute(query).all())
     ]
     schema = {"day": pl.String, "model": pl.String, "calls": pl.Int64, "cost_usd": pl.String}
@@ -227,9 +227,8 @@ def memes_arrive(settings: Settings, lake: Lake, now: datetime) -> Finding:
     live = list(settings.memes.live)
     recent, first = now - DAY, now - DAY * (WEEK_DAYS + 1)
     published = pl.col("published_at")
-    kept = lake.read_days(t.MEMES, first.date(), now.date()).filter(
-        pl.col("platform").is_in(live) & pl.col("status").is_in(["ok", "pending"])
-    )
+    days = pl.col("day").is_between(first.date(), now.date())
+    kept = lake.read(t.MEMES).filter(days & pl.col("platform").is_in(live) & pl.col("status").is_in(["ok", "pending"]))
     counted = kept.group_by("platform").agg(
         published.is_between(recent, now, closed="right").sum().alias("last_24_h"),
         published.is_between(first, recent, closed="right").sum().alias("week_before"),
@@ -323,10 +322,10 @@ def metrics_steady(settings: Settings, lake: Lake, now: datetime) -> Finding:
 
 def _metrics(settings: Settings, lake: Lake, first: date, last: date) -> Iterable[pl.LazyFrame]:
     """Counts by day."""
-    live = pl.col("platform").is_in(list(settings.memes.live))
-    yield lake.read_days(t.MEME_POSTS, first, last).filter(live).group_by("day").agg(pl.len().alias("posts"))
-    states = lake.read_days(t.MEME_STATUS, first, last).filter(live)
-    yield states.group_by("day").agg(pl.len().alias("memes"), pl.col("servable").sum())
+    live = pl.col("platform").is_in(list(settings.memes.live)) & pl.col("day").is_between(first, last)
+    yield lake.read(t.MEME_POSTS).filter(live).group_by("day").agg(pl.len().alias("posts"))
+    states = lake.read(t.MEME_STATUS).filter(live).group_by("day")
+    yield states.agg(pl.len().alias("memes"), pl.col("servable").sum())
     events = lake.read_days(t.MEME_REACTIONS, first, last).filter(pl.col("status") == "ok")
     kind = pl.col("kind")
     yield events.group_by("day").agg(

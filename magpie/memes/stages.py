@@ -98,7 +98,8 @@ class Curator:
         """
         rules = CurationRules.of(self.settings.memes)
         first = min(days) - timedelta(days=rules.median_days - 1)
-        before = self.lake.read_days(t.MEME_POSTS, first, max(days)).select(*FOR_MEDIANS, "platform", "post_id")
+        held = self.lake.read(t.MEME_POSTS).filter(pl.col("day").is_between(first, max(days)))
+        before = held.select(*FOR_MEDIANS, "post_id")
         # The rows of this very run, which the lake may hold as they were or not at all, and all others from the lake.
         rest = before.collect().join(asked, on=["source_id", "post_id"], how="anti")
         history = pl.concat([asked.select(FOR_MEDIANS), rest.select(FOR_MEDIANS)])
@@ -149,6 +150,10 @@ class Curator:
         describer = Describer(self.settings, engine, self.blobs, reader, run_id, report)
         return describer.meme_descriptions(memes, media, known)
 
+    def described_by_rule(self, engine: Engine) -> bool:
+        """Whether no model can be asked to describe memes."""
+        return Describer(self.settings, engine, self.blobs, None, None, lambda state: None).by_rule
+
     def meme_duplicates(self, memes: pl.DataFrame, media: pl.DataFrame, descriptions: pl.DataFrame) -> pl.DataFrame:
         """Hold memes against all earlier ones, of any platform."""
         days = memes["day"].unique().to_list()
@@ -178,8 +183,11 @@ class Curator:
         now, stats = self.clock(), latest(t.MEME_STATS, self.lake.read(t.MEME_STATS))
         sent = self.lake.read(t.MEME_REACTIONS).filter((pl.col("kind") == "sent") & (pl.col("status") == "ok"))
         planned = plan(
-            *(self.lake.read(table).collect() for table in (t.MEMES, t.MEME_DESCRIPTIONS, t.MEME_MEDIA)),
-            *(self.lake.read(table).collect() for table in (t.MEME_DUPLICATES, t.MEME_STATUS)),
+            memes=self.lake.read(t.MEMES).collect(),
+            descriptions=self.lake.read(t.MEME_DESCRIPTIONS).collect(),
+            media=self.lake.read(t.MEME_MEDIA).collect(),
+            duplicates=self.lake.read(t.MEME_DUPLICATES).collect(),
+            status=self.lake.read(t.MEME_STATUS).collect(),
             sends=sent.select("meme_id", "at").collect(),
             likes=stats.select("meme_id", "nlikes").collect(),
             rules=PlanRules.of(self.settings.memes),

@@ -36,17 +36,17 @@ class AppendLog:
 
     Args:
         table: its columns and key; of the types above.
-        by: a column that rows are looked up by, beside the key.
+        by: columns that rows are looked up by, beside the key.
     """
 
-    def __init__(self, table: Table, by: str | None = None) -> None:
+    def __init__(self, table: Table, *by: str) -> None:
         self.table = table
         self._metadata = sa.MetaData()
         columns = [
             sa.Column(name, _TYPES[type(column)], primary_key=column.primary_key, nullable=column.nullable)
             for name, column in table.schema.columns().items()
         ]
-        indexes = [sa.Index(f"{table.name}_{by}", by)] if by else []
+        indexes = [sa.Index(f"{table.name}_{column}", column) for column in by]
         self._rows = sa.Table(table.name, self._metadata, *columns, *indexes)
 
     def append(self, control: Control, rows: Iterable[Mapping[str, Any]]) -> int:

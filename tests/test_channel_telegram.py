@@ -70,8 +70,8 @@ def test_a_photo_is_read_with_all_that_the_export_tells() -> None:
     "placeholder",
     [LEFT_OUT, "(File exceeds maximum size. Change data exporting settings to download.)", "(File unavailable, ...)"],
 )
-def test_a_file_that_was_not_exported_is_a_medium_without_file(placeholder: str) -> None:
-    assert only(exported(message(1, photo=placeholder))).media == (MediaItem("photo"),)
+def test_a_file_that_was_not_exported_says_so_in_the_place_of_its_path(placeholder: str) -> None:
+    assert only(exported(message(1, photo=placeholder))).media == (MediaItem("photo", file=placeholder),)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_file_that_was_not_exported_is_a_medium_without_file(placeholder: str)
             MediaItem("animation", file="v/a.mp4", mime="video/mp4"),
         ),
         ({"media_type": "sticker", "file": "s/a.webp"}, MediaItem("sticker", file="s/a.webp")),
-        ({"media_type": "voice_message", "file": LEFT_OUT}, MediaItem("voice")),
+        ({"media_type": "voice_message", "file": LEFT_OUT}, MediaItem("voice", file=LEFT_OUT)),
         ({"file": "files/a.png", "mime_type": "image/png"}, MediaItem("photo", file="files/a.png", mime="image/png")),
         (
             {"file": "files/a.svg", "mime_type": "image/svg+xml"},

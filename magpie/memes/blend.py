@@ -85,7 +85,7 @@ def composed(plan: Plan, proposed: Mapping[str, Sequence[str]], limit: int, seed
 
     def left(name: str) -> list[str]:
         taken = {meme_id for meme_id, _ in picks}
-        return [meme_id for meme_id in proposed.get(name, ()) if meme_id not in taken]
+        return [meme_id for meme_id in dict.fromkeys(proposed.get(name, ())) if meme_id not in taken]
 
     if plan.first is not None:
         engine, share = plan.first

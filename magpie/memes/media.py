@@ -23,18 +23,17 @@ from magpie.blobs import Blobs, NoBlob
 from magpie.fetches import Fetch
 from magpie.media.opening import Unusable, checked_claim, opened
 from magpie.media.phash import Facts, facts
-from magpie.media.watermark import check_text, marked
+from magpie.media.watermark import marked
 from magpie.memes.downloads import MAX_BYTES, OK, REFUSED
 from magpie.memes.naming import media_item
 from magpie.memes.settings import Memes
 from magpie.memes.tables import MEME_MEDIA
+from magpie.sources.telegram_export import LEFT_OUT
 
 # Of hashing, watermark and what is accepted; to be raised when equal bytes would give another row.
 VERSION = 1
 RETRY, RETRY_MAX = timedelta(hours=1), timedelta(hours=24)
 STOPPED_FOR = timedelta(minutes=15)
-# What a desktop export writes in the place of a path.
-NOT_INCLUDED = "(File not included"
 # Beside a saved page, where its media are.
 SAVED_FOLDER = "media"
 OBSERVED_CHARS = 200
@@ -53,12 +52,7 @@ class MediaRules:
 
     @classmethod
     def of(cls, settings: Memes) -> "MediaRules":
-        """The rules that the settings give.
-
-        Raises:
-            UserError: the watermark cannot be drawn.
-        """
-        check_text(settings.watermark_text)
+        """The rules that the settings give."""
         return cls(
             settings.media_batch, settings.media_stop_after, settings.media_max_attempts, settings.watermark_text
         )
@@ -196,7 +190,7 @@ def _saved(place: Place) -> str | None:
 
 def _from_archive(place: Place, shop: Shop) -> Row:
     name = place.file or ""
-    if name.startswith(NOT_INCLUDED) or not name or place.source_file is None:
+    if name.startswith(LEFT_OUT) or not name or place.source_file is None:
         return _rejected("media_not_in_archive", name)
     try:
         folder = shop.archive_path(place.source_file).parent.resolve()

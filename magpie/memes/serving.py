@@ -37,6 +37,8 @@ from magpie.tables import Partitions, Table
 from magpie.utc import utc_now
 
 REACTIONS = ("like", "dislike")
+# What a watermarked picture is, whatever it was before.
+MARKED = "image/jpeg"
 # Somebody else who refills is done in a fraction of a second; a person with an empty queue waits this long for them.
 WAIT_SECONDS, WAITS = 0.1, 20
 
@@ -218,9 +220,9 @@ class Recommender:
         medium = self._row(t.MEME_MEDIA, place, row.meme_id)
         if status is None or meme is None or medium is None or not status["servable"] or medium["status"] != "ok":
             return None
-        path = self._home / medium["path"]
-        if medium["watermarked_sha256"] is not None:
-            path = self._blobs.path(medium["watermarked_sha256"])
+        path, mime, marked = self._home / medium["path"], medium["mime"], medium["watermarked_sha256"]
+        if marked is not None:
+            path, mime = self._blobs.path(marked), MARKED
         if not path.is_file():
             return None
         return Served(
@@ -231,7 +233,7 @@ class Recommender:
             type=meme["type"],
             caption=meme["caption"],
             path=path,
-            mime=medium["mime"],
+            mime=mime,
             url=meme["url"],
         )
 

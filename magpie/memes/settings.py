@@ -117,10 +117,9 @@ class Memes(Strict):
     def _drawable(cls, value: str) -> str:
         if value:
             # Here, because few set one, and pictures take their time to import.
-            from magpie.media.watermark import undrawable
+            from magpie.media.watermark import check_text
 
-            if missing := undrawable(value):
-                raise ValueError(f"the bundled font cannot draw {missing!r}; write Latin letters, digits and signs")
+            check_text(value)
         return value
 
     @model_validator(mode="after")

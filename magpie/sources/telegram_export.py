@@ -41,7 +41,7 @@ from magpie.sources.meme_posts import (
 )
 
 # What stands for the path of a file that was not included, is too large, or was not to be had.
-_LEFT_OUT = "(File "
+LEFT_OUT = "(File "
 # As t.me writes reactions that are no plain emoji; a channel's own emoji have no character.
 PAID_REACTION = "paid"
 CUSTOM_REACTION = "custom"
@@ -205,10 +205,11 @@ def _media(item: Mapping[str, Any]) -> tuple[MediaItem, ...]:
 
 
 def _medium(item: Mapping[str, Any], kind: str, file: Any, mime: str | None) -> MediaItem:
-    left_out = file is None or (isinstance(file, str) and (not file or file.startswith(_LEFT_OUT)))
+    # What stands for a path is kept: it says why there is no file.
+    left_out = isinstance(file, str) and file.startswith(LEFT_OUT)
     return MediaItem(
         kind=kind,
-        file=None if left_out else file_of(file),
+        file=trimmed(file) if left_out else file_of(file) if file else None,
         width=side_of(item.get("width")),
         height=side_of(item.get("height")),
         # The preview shows none of an animation; both forms shall give one row.

@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from assets import memes_metadata as shown
+from assets import metadata as md
 from assets import partitions as parts
 from assets.failures import user_errors
 from assets.model_calls import Account, log_progress
@@ -110,7 +111,7 @@ def _post_assets(platform_days: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
         stored = lake.read(t.MEME_MEDIA, parts.partitions_of(t.MEME_MEDIA, context.partition_keys)).collect()
         with user_errors():
             found = curator.meme_media(memes.collect(), meme_posts.collect(), stored)
-        context.add_output_metadata(shown.media_metadata(found, stored, curator.blobs))
+        md.show(context, shown.media_metadata(found, stored, curator.blobs))
         return found
 
     return [meme_posts, memes, meme_media]
@@ -129,12 +130,13 @@ def _reading_assets(platform_days: dg.MultiPartitionsDefinition) -> list[dg.Asse
         asked = parts.partitions_of(t.MEME_DESCRIPTIONS, context.partition_keys)
         stored, media, account = lake.read(t.MEME_DESCRIPTIONS, asked).collect(), meme_media.collect(), Account()
         with user_errors():
+            read = shown.read_as_of(lake, t.MEME_STATUS, t.MEME_DUPLICATES)
             found, summaries = curator.meme_descriptions(
                 llm.engine, context.run_id, log_progress(context, llm), memes.collect(), media, stored
             )
         account.add(found.rename({"model_served": "model"}), *summaries)
         told = shown.descriptions_metadata(found, curator.blobs, llm.engine)
-        context.add_output_metadata({**account.metadata(llm.engine), **told})
+        md.show(context, {**account.metadata(llm.engine), **told, **read})
         return found
 
     @table_asset(t.MEME_DUPLICATES, platform_days)
@@ -146,8 +148,9 @@ def _reading_assets(platform_days: dg.MultiPartitionsDefinition) -> list[dg.Asse
         lake: dg.ResourceParam[Lake],
         curator: dg.ResourceParam[Curator],
     ) -> pl.DataFrame:
+        read = shown.read_as_of(lake, t.MEMES, t.MEME_MEDIA, t.MEME_DESCRIPTIONS, t.MEME_DUPLICATES)
         found = curator.meme_duplicates(memes.collect(), meme_media.collect(), meme_descriptions.collect())
-        context.add_output_metadata(shown.duplicates_metadata(found, lake, curator.blobs))
+        md.show(context, {**shown.duplicates_metadata(found, lake, curator.blobs), **read})
         return found
 
     @table_asset(t.MEME_STATUS, platform_days)
@@ -161,10 +164,11 @@ def _reading_assets(platform_days: dg.MultiPartitionsDefinition) -> list[dg.Asse
         curator: dg.ResourceParam[Curator],
     ) -> pl.DataFrame:
         before = lake.read(t.MEME_STATUS, parts.partitions_of(t.MEME_STATUS, context.partition_keys)).collect()
+        read = shown.read_as_of(lake, t.MEME_SOURCES, t.MEME_DUPLICATES)
         found = curator.meme_status(
             memes.collect(), meme_media.collect(), meme_descriptions.collect(), meme_duplicates.collect()
         )
-        context.add_output_metadata(shown.status_metadata(found, before))
+        context.add_output_metadata({**shown.status_metadata(found, before), **read})
         return found
 
     return [meme_descriptions, meme_duplicates, meme_status]
@@ -178,13 +182,15 @@ def _rating_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
 
     @table_asset(t.MEME_STATS, days, deps=["meme_reactions"])
     def meme_stats(context: dg.AssetExecutionContext, curator: dg.ResourceParam[Curator]) -> pl.DataFrame:
+        read = shown.read_as_of(curator.lake, t.MEME_STATUS, t.MEMES)
         found = curator.statistics().meme_stats(asked_days(context, t.MEME_STATS))
-        context.add_output_metadata(shown.stats_metadata(found))
+        context.add_output_metadata({**shown.stats_metadata(found), **read})
         return found
 
     def rated(table: Table, make: Callable[[Curator, list[date]], pl.DataFrame]) -> dg.AssetsDefinition:
         @table_asset(table, days, deps=["meme_reactions"])
         def rating(context: dg.AssetExecutionContext, curator: dg.ResourceParam[Curator]) -> pl.DataFrame:
+            context.add_output_metadata(shown.read_as_of(curator.lake, t.MEME_STATUS, t.MEMES))
             return make(curator, asked_days(context, table))
 
         return rating

@@ -33,7 +33,7 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
         (t.MEME_DESCRIPTIONS, "only_free_models", ERROR, _free),
         (t.MEME_DESCRIPTIONS, "quota_kept", ERROR, _quota),
         (t.RECOMMENDATION_QUEUES, "queues_do_not_repeat", ERROR, of_tables(quality.queues_do_not_repeat)),
-        (t.MEME_REACTIONS, "sent_once", ERROR, of_tables(quality.sent_once)),
+        (t.MEME_REACTIONS, "sent_once", WARN, of_tables(quality.sent_once)),
         (t.MEME_STATUS, "ok_share", WARN, of_tables(quality.ok_share)),
         (t.MEMES, "memes_arrive", WARN, _arrive),
         (t.MEME_POSTS, "views_are_told", WARN, of_tables(quality.views_are_told)),

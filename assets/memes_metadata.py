@@ -27,6 +27,7 @@ from magpie.media.thumbnails import side_by_side, thumbnail
 from magpie.memes import tables as t
 from magpie.memes.describe import MEME_DESCRIBE
 from magpie.memes.status import main_media
+from magpie.tables import Table
 from magpie.text.markdown import escaped
 
 TOP = 10
@@ -61,6 +62,11 @@ def files_metadata(files: pl.DataFrame) -> dict[str, Any]:
             files.filter(bad).sort("source_file").select(columns).head(TOP).to_dicts()
         ),
     }
+
+
+def read_as_of(lake: Lake, *tables: Table) -> dict[str, Any]:
+    """The versions of tables that were read as they are, which is no dependency: with them a row can be explained."""
+    return {"read_as_of_versions": dg.MetadataValue.json({table.name: lake.version(table) for table in tables})}
 
 
 def sources_metadata(sources: pl.DataFrame) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Markup(str):
     """A cell of a table that is Markdown already, such as a picture: it is not escaped."""
 
 
+# More than a table of ten rows takes, and less than any picture with its like.
+LARGE_CHARS = 4000
 # Eleven gates and a dozen reasons fit on one screen.
 BAR_CHARS = 24
 
@@ -73,6 +75,18 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValu
 
 def _cell(value: Any) -> str:
     return value if isinstance(value, Markup) else escaped(value)
+
+
+def show(context: dg.AssetExecutionContext, metadata: Mapping[str, dg.MetadataValue[Any]]) -> None:
+    """Add metadata to the materialisations of a run; what is large, such as pictures, to that of its last partition.
+
+    Each partition of a run has an event of its own, which keeps a copy: of a year, 365 of every picture.
+    """
+    large = {name for name, value in metadata.items() if len(str(value.value)) > LARGE_CHARS}
+    context.add_asset_metadata({name: value for name, value in metadata.items() if name not in large})
+    several = context.has_partition_key or context.has_partition_key_range
+    last = context.partition_keys[-1] if several else None
+    context.add_asset_metadata({name: metadata[name] for name in sorted(large)}, partition_key=last)
 
 
 def check_result(finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:

@@ -285,6 +285,14 @@ class Lake:
         hours = int(retention.total_seconds() // 3600)
         return len(stored.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True))
 
+    def version(self, table: Table) -> int:
+        """Return the version of a table, -1 if it was never written.
+
+        What changes back to what it was is told from what it was by this.
+        """
+        stored = self.open(table)
+        return -1 if stored is None else stored.version()
+
     def history(self, table: Table) -> list[dict[str, Any]]:
         """Return the commits, newest first, as delta-rs records them."""
         stored = self.open(table)

@@ -4,7 +4,7 @@ Belongs here: when old versions go, and blanking what is deleted outside the tab
 tombstones in tables (each product's rules, on the next materialisation).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from magpie.control import Control
 from magpie.lake import VACUUM_RETENTION, Lake
 from magpie.llm.journal import purge, row_refs_of
 from magpie.llm.store import Store
+from magpie.memes.forgetting import Forgotten
+from magpie.memes.logs import MODERATION
 from magpie.sources.reddit_landing import Landing
 from magpie.sources.youtube_files import blank
 from magpie.tables import Table
@@ -34,6 +36,7 @@ class Maintenance:
     parts_blanked: int
     video_files_blanked: int
     answers_blanked: int
+    memes: Forgotten
     waiting_days: float | None
 
     @property
@@ -41,6 +44,8 @@ class Maintenance:
         done = f"{self.files_removed} old files removed" if self.vacuumed else "no vacuum due"
         files = f"{self.parts_blanked} landed parts, {self.video_files_blanked} files of videos"
         line = f"{done}, {files} and {self.answers_blanked} journalled answers blanked"
+        if self.memes != Forgotten():
+            line = f"{line}; of memes {self.memes.summary}"
         if self.waiting_days is None:
             return line
         return f"{line}, the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
@@ -48,19 +53,28 @@ class Maintenance:
 
 def waiting_days(control: Control, now: datetime) -> float | None:
     """Return the age in days of the oldest deletion that old table versions may still hold; None if there is none."""
-    detected = control.deleted()["detected_at"]
+    purged = MODERATION.read(control, action="purge")["at"]
+    detected = pl.concat([control.deleted()["detected_at"], purged.rename("detected_at")])
     recent = detected.filter(detected > now - 2 * VACUUM_RETENTION)
     oldest = recent.min()
     return (now - oldest).total_seconds() / 86_400 if isinstance(oldest, datetime) else None
 
 
 def run(
-    lake: Lake, control: Control, landing: Landing, live_videos: Path, tables: Iterable[Table], *, now: datetime
+    lake: Lake,
+    control: Control,
+    landing: Landing,
+    live_videos: Path,
+    tables: Iterable[Table],
+    *,
+    now: datetime,
+    forget_memes: Callable[[], Forgotten] = Forgotten,
 ) -> Maintenance:
     """Blank what is deleted outside the tables; vacuum if it is the weekday for it or deletions wait.
 
     Args:
         live_videos: where files that were fetched from YouTube are kept.
+        forget_memes: removes what is kept of memes that people asked to have deleted (`memes/forgetting.py`).
     """
     deleted = control.deleted()
     blanked = landing.purge(deleted) + landing.purge_live(deleted)
@@ -71,7 +85,7 @@ def run(
     waiting = waiting_days(control, now)
     due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
     removed = sum(lake.vacuum(table) for table in tables) if due else 0
-    return Maintenance(due, removed, blanked, video_files, answers, waiting)
+    return Maintenance(due, removed, blanked, video_files, answers, forget_memes(), waiting)
 
 
 def gone_videos(lake: Lake, deleted: pl.DataFrame) -> list[str]:

@@ -21,7 +21,7 @@ from magpie.memes.stages import Curator
 from magpie.settings import Settings
 from resources.llm import Llm
 from schedules.memes import MEME_DAYS
-from sensors.run_keys import digest, version
+from sensors.run_keys import digest
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RUNS_PER_TICK = 10
@@ -56,7 +56,7 @@ def _new_memes(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
         """List new files and copy what was decided, then make the days anew that they belong to."""
         stale, unheard = changes.stale_files(settings, lake), changes.unheard(lake, control)
         if stale or unheard:
-            key = digest([stale, unheard, version(lake, t.MEME_FILES), version(lake, t.MEME_SOURCES)])
+            key = digest([stale, unheard, lake.version(t.MEME_FILES), lake.version(t.MEME_SOURCES)])
             return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="meme_landing")])
         seen = changes.after(changes.Seen.read(context.cursor), settings, lake, control, curator.clock().date())
         asked, left = seen.waiting[:RUNS_PER_TICK], seen.waiting[RUNS_PER_TICK:]
@@ -64,7 +64,7 @@ def _new_memes(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition:
         if not asked:
             context.update_cursor(cursor)
             return dg.SkipReason("files and decisions of memes are as before; looking again in a minute")
-        state = f"{seen.state}|{version(lake, t.MEME_FILES)}"
+        state = f"{seen.state}|{lake.version(t.MEME_FILES)}"
         requests = [
             dg.RunRequest(
                 run_key=f"{what}|{first}|{last}|{state}",

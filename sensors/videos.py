@@ -20,7 +20,7 @@ from magpie.videos import changes
 from magpie.videos import tables as t
 from magpie.videos.stages import Source
 from schedules.videos import CHANNEL_DAYS
-from sensors.run_keys import digest, version
+from sensors.run_keys import digest
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RUNS_PER_TICK = 10
@@ -55,7 +55,7 @@ def _new_videos(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         stale = changes.stale_files(settings, lake)
         if stale:
             prints = changes.fingerprints(settings)
-            key = digest([[(name, prints.get(name)) for name in stale], version(lake, t.VIDEO_FILES)])
+            key = digest([[(name, prints.get(name)) for name in stale], lake.version(t.VIDEO_FILES)])
             return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, job_name="video_landing")])
         today = video_source.clock().date()
         seen = changes.after(changes.Seen.read(context.cursor), lake, control.deleted(), settings, today)
@@ -63,7 +63,7 @@ def _new_videos(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         if not asked:
             context.update_cursor(seen.left_with(left).dump())
             return dg.SkipReason("files of videos are as before; looking again in a minute")
-        state = f"{seen.state}|{version(lake, t.VIDEO_FILES)}"
+        state = f"{seen.state}|{lake.version(t.VIDEO_FILES)}"
         requests = [
             dg.RunRequest(
                 run_key=f"{channel}|{first}|{last}|{state}",
@@ -122,7 +122,7 @@ def _new_prices(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         if span is None:
             context.update_cursor(now)
             return dg.SkipReason(f"no price is of {settings.videos_start_day} or later; looking again when they change")
-        key = f"{now}|{version(lake, t.DAILY_PRICES)}"
+        key = f"{now}|{lake.version(t.DAILY_PRICES)}"
         return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags=day_range(*span))], cursor=now)
 
     return new_prices

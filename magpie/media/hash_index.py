@@ -38,7 +38,7 @@ _MAX_RADIUS = 2
 
 def hashes_of(hexadecimal: pl.Series) -> Hashes:
     """Return hashes written as 16 hexadecimal digits each, none of them null, as numbers."""
-    return np.frombuffer(bytes.fromhex("".join(hexadecimal.to_list())), dtype=">u8").astype(np.uint64)
+    return hexadecimal.cast(pl.String).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class _PartTable:
     @classmethod
     def of(cls, hashes: Hashes, part: int) -> "_PartTable":
         values = _part(hashes, part)
-        order = np.argsort(values, kind="stable")
+        # Numpy sorts 16 bits by counting them, which takes a tenth of the time.
+        order = np.argsort(values.astype(np.uint16), kind="stable")
         counts = np.bincount(values, minlength=1 << _PART_BITS)
         return cls(order, hashes[order], np.concatenate(([0], np.cumsum(counts))))
 

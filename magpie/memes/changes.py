@@ -91,9 +91,12 @@ def after(seen: Seen, settings: Settings, lake: Lake, control: Control, today: d
     told = lake.read(t.MEME_SOURCES).select("source_id", "state", "language").sort("source_id").collect()
     sources = {source_id: f"{state} {language}" for source_id, state, language in told.iter_rows()}
     decisions = logs.MODERATION.read(control).sort("at", "decision_id")
+    fresh = decisions[seen.decisions :]
+    # What is to be deleted stands in posts already.
+    purged = _days_of_posts(lake, fresh.filter(pl.col("action") == "purge"))
     touched = {
-        POSTS: _ranged(_differing(seen.days, days)),
-        FATES: ranges(_days_of(lake, _differing(seen.sources, sources), decisions[seen.decisions :]), QUIET_DAYS),
+        POSTS: ranges({*_days(_differing(seen.days, days)), *purged}, QUIET_DAYS),
+        FATES: ranges(_days_of(lake, _differing(seen.sources, sources), fresh), QUIET_DAYS),
         # Ratings of a day count all that was known then: those of later days move too.
         RATINGS: [(min(_days(late)), today)] if (late := _differing(seen.events, events)) else [],
     }
@@ -112,6 +115,11 @@ def _days_of(lake: Lake, source_ids: Collection[str], decisions: pl.DataFrame) -
     ids = decisions["meme_id"].unique().implode()
     mine = pl.col("source_id").is_in(list(source_ids)) | pl.col("meme_id").is_in(ids)
     return lake.read(t.MEMES).filter(mine).select("day").unique().collect()["day"].to_list()
+
+
+def _days_of_posts(lake: Lake, decisions: pl.DataFrame) -> list[date]:
+    mine = pl.col("meme_id").is_in(decisions["meme_id"].unique().implode())
+    return lake.read(t.MEME_POSTS).filter(mine).select("day").unique().collect()["day"].to_list()
 
 
 def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -49,7 +49,7 @@ class Retries(dy.Schema):
 
 RETRIES = AppendLog(
     Table("meme_describe_retries", Retries, "Descriptions that somebody wants tried again.", {}, ("at", "retry_id")),
-    by="meme_id",
+    "meme_id",
 )
 
 

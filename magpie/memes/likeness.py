@@ -83,7 +83,7 @@ class Links:
 
 
 def _near_hashes(own: pl.Series, others: pl.Series, most: int) -> pl.DataFrame:
-    mine, theirs = own.drop_nulls().unique().sort(), others.drop_nulls().unique().sort()
+    mine, theirs = own.drop_nulls().unique(), others.drop_nulls().unique()
     pairs = HashIndex(hashes_of(theirs)).within(hashes_of(mine), most)
     return pl.DataFrame(
         {"own_hash": mine.gather(pairs["query"]), "hash": theirs.gather(pairs["stored"]), "distance": pairs["distance"]}

@@ -92,7 +92,7 @@ def decide(
     value = _checked(action, actor, reason, value)
     _allowed(control, actor, operator)
     said = MODERATION.read(control, meme_id=meme_id)
-    found = standing(lake, meme_id, said)
+    found = _any_post(lake, meme_id, said) if action == "purge" else standing(lake, meme_id, said)
     _possible(found, action, actor)
     last = said["at"].max()
     moment = at if not isinstance(last, datetime) or at > last else last + timedelta(microseconds=1)
@@ -174,6 +174,21 @@ def standing(lake: Lake, meme_id: str, decisions: pl.DataFrame) -> dict[str, Any
     folded = fold(decisions.filter(pl.col("meme_id") == meme_id))
     held = folded.row(0, named=True) if folded.height else _UNDECIDED
     return {**made.row(0, named=True), **held, "meme_id": meme_id, "uploader_id": row["uploader_id"]}
+
+
+def _any_post(lake: Lake, meme_id: str, decisions: pl.DataFrame) -> dict[str, Any]:
+    """What is to be deleted: what rules turned down is in the tables as well, and nobody asks what state it is in.
+
+    Raises:
+        UserError: there is no such post.
+    """
+    platform = meme_id.partition(":")[0]
+    mine = (pl.col("platform") == platform) & (pl.col("meme_id") == meme_id)
+    if not any(lake.read(table).filter(mine).head(1).collect().height for table in (t.MEMES, t.MEME_POSTS)):
+        raise UserError(f"there is no meme {meme_id[:200]}; ids look like telegram:channel:17")
+    folded = fold(decisions.filter(pl.col("meme_id") == meme_id))
+    held = folded.row(0, named=True) if folded.height else _UNDECIDED
+    return {**held, "meme_id": meme_id, "platform": platform, "state": "created", "uploader_id": None}
 
 
 _UNDECIDED: dict[str, Any] = {"verdict": None, "published": False, "distinct": False, "purged": False}

@@ -15,7 +15,7 @@ from magpie.memes import tables as t
 from magpie.memes.catalogue import RECENT, SOURCES, STATS, STATUS, WORDS, Catalogue
 from magpie.memes.people import EVENT_COLUMNS, EVENTS
 from magpie.memes.stats import latest
-from magpie.tables import Partitions, Table
+from magpie.tables import Partitions
 
 READ = (t.MEME_STATUS, t.MEME_STATS, t.SOURCE_STATS, t.MEME_DESCRIPTIONS, t.MEME_REACTIONS)
 # Statistics change every quarter of an hour, and looking at five tables' logs takes longer than a refill.
@@ -64,12 +64,7 @@ class Snapshot:
 
 def versions_of(lake: Lake) -> dict[str, int]:
     """Return the version of each table that is read, -1 of one that was never written."""
-    return {table.name: _version(lake, table) for table in READ}
-
-
-def _version(lake: Lake, table: Table) -> int:
-    opened = lake.open(table)
-    return -1 if opened is None else opened.version()
+    return {table.name: lake.version(table) for table in READ}
 
 
 def catalogue_of(lake: Lake) -> Catalogue:

@@ -8,7 +8,7 @@ described. Such reads are no dependencies, so no circle is declared.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -22,7 +22,7 @@ from magpie.llm.engine import Engine
 from magpie.llm.progress import Report
 from magpie.llm.task import Summary
 from magpie.media.ocr import local_reader
-from magpie.memes import base, listing, logs, posts, reactions
+from magpie.memes import base, listing, logs, posts, reactions, tombstones
 from magpie.memes import duplicates as copies
 from magpie.memes import media as shop
 from magpie.memes import sources as channels
@@ -65,6 +65,7 @@ class Curator:
     blobs: Blobs
     web: Web | None
     clock: Callable[[], datetime]
+    _held: dict[tuple[object, ...], "Statistics"] = field(default_factory=dict, repr=False, compare=False)
 
     def meme_files(self) -> pl.DataFrame:
         """Look through the folders; what has not changed since the last time is not read again."""
@@ -88,7 +89,8 @@ class Curator:
             posts.meme_posts(files, str(platform), days or (), places, self._read)
             for platform, days in sorted(asked.groups.items(), key=str)
         ]
-        return pl.concat([t.MEME_POSTS.empty(), *made])
+        gone = tombstones.purged(logs.MODERATION.read(self.control))
+        return tombstones.blanked_posts(pl.concat([t.MEME_POSTS.empty(), *made]), gone)
 
     def memes(self, asked: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
         """What of the posts may be memes.
@@ -103,7 +105,8 @@ class Curator:
         # The rows of this very run, which the lake may hold as they were or not at all, and all others from the lake.
         rest = before.collect().join(asked, on=["source_id", "post_id"], how="anti")
         history = pl.concat([asked.select(FOR_MEDIANS), rest.select(FOR_MEDIANS)])
-        return curated(asked, history, self.lake.read(t.MEME_SOURCES).collect(), rules, self.clock())
+        found = curated(asked, history, self.lake.read(t.MEME_SOURCES).collect(), rules, self.clock())
+        return pl.concat([found, tombstones.memes(asked)]).sort(t.MEMES.sort_by)
 
     def meme_media(self, memes: pl.DataFrame, asked: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
         """The bytes of memes: from archives, from what was downloaded with the posts, or downloaded now.
@@ -112,7 +115,7 @@ class Curator:
             memes, asked: `memes` and `meme_posts` of the same partitions; stored: `meme_media` of them as it was.
         """
         rules, places = shop.MediaRules.of(self.settings.memes), Places.of(self.settings)
-        made = []
+        made = [tombstones.media(memes, stored)]
         for (platform,), rows in memes.partition_by("platform", as_dict=True).items():
             live = platform in self.settings.memes.live and self.web is not None
             items = [media_item(meme_id, 0) for meme_id in rows["meme_id"]]
@@ -122,7 +125,7 @@ class Curator:
             made.append(
                 shop.meme_media(rows, asked, stored, known, places.path, fetch, self.blobs, rules, self.clock())
             )
-        return pl.concat([t.MEME_MEDIA.empty(), *made])
+        return pl.concat(made).sort(t.MEME_MEDIA.sort_by)
 
     def meme_descriptions(
         self,
@@ -148,7 +151,9 @@ class Curator:
         )
         reader = local_reader() if self.settings.memes.local_ocr != "off" else None
         describer = Describer(self.settings, engine, self.blobs, reader, run_id, report)
-        return describer.meme_descriptions(memes, media, known)
+        found, summaries = describer.meme_descriptions(memes, media, known)
+        whole = pl.concat([found, tombstones.descriptions(memes)])
+        return whole.sort(t.MEME_DESCRIPTIONS.sort_by), summaries
 
     def described_by_rule(self, engine: Engine) -> bool:
         """Whether no model can be asked to describe memes."""
@@ -215,10 +220,15 @@ class Curator:
         return reactions.meme_reactions(days, found, logs.EVENTS.read(self.control), known)
 
     def statistics(self) -> "Statistics":
-        """Ratings as of now, over all events in the lake."""
-        known = base.catalogue(self.lake.read(t.MEME_STATUS), self.lake.read(t.MEMES))
-        history = base.History.of(self.lake.read(t.MEME_REACTIONS), known, self.clock())
-        return Statistics(self.settings, self.lake, history)
+        """Ratings as of now, over all events in the lake; the tables of one run share one reading of them."""
+        now = self.clock()
+        key = (base.closing(now.date(), now), *map(self.lake.version, (t.MEME_REACTIONS, t.MEME_STATUS, t.MEMES)))
+        if key not in self._held:
+            self._held.clear()
+            known = base.catalogue(self.lake.read(t.MEME_STATUS), self.lake.read(t.MEMES))
+            history = base.History.of(self.lake.read(t.MEME_REACTIONS), known, now)
+            self._held[key] = Statistics(self.settings, self.lake, history)
+        return self._held[key]
 
     def sweep(self) -> pl.DataFrame:
         """Snooze the sources that are to rest; return the verdicts."""

@@ -123,7 +123,7 @@ def meme_status(
     sources: pl.DataFrame,
     copies: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Return one row per meme that curation has not turned down, in the columns of `meme_status`.
+    """Return one row per meme that curation has not turned down or that is purged, in the columns of `meme_status`.
 
     Args:
         memes, media, descriptions, duplicates: rows of the same partitions.
@@ -153,7 +153,9 @@ def _facts(
     duplicates: pl.DataFrame,
     sources: pl.DataFrame,
 ) -> pl.DataFrame:
-    kept = memes.filter(pl.col("status").is_in(["ok", "pending"])).rename(
+    # Of a meme that was deleted on request a row stays, so that events of it are still of a meme that is known.
+    open_ones = pl.col("status").is_in(["ok", "pending"]) | (pl.col("reason") == "purged")
+    kept = memes.filter(open_ones.fill_null(False)).rename(
         {"status": "meme_fate", "reason": "meme_reason", "language": "source_language"}
     )
     seen = main_media(media).select(

@@ -161,9 +161,7 @@ def _post(where: str, item: Any) -> RawPost | BadPost:
     exported = item.get("media")
     if isinstance(exported, list) and any("uri" in mapping_of(part) for part in exported):
         return _exported_post(where, item, [mapping_of(part) for part in exported])
-    code = _first(item, "code", "shortcode", "shortCode")
-    code = code if isinstance(code, str) and _CODE.fullmatch(code) else None
-    post_id = _pk(item) or (_pk_of_code(code) if code else None)
+    code, post_id = _code(item), post_number(item)
     url = f"https://www.instagram.com/p/{code}/" if code else None
 
     def post(post_id: str, published_at: datetime) -> RawPost:
@@ -197,6 +195,17 @@ def _first(item: Mapping[str, Any], *names: str) -> Any:
 
 def _count(value: Any) -> int | None:
     return whole_of(value.get("count") if isinstance(value, dict) else value)
+
+
+def _code(item: Mapping[str, Any]) -> str | None:
+    code = _first(item, "code", "shortcode", "shortCode")
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+
+
+def post_number(item: Mapping[str, Any]) -> str | None:
+    """The number of a post, which is its id here, said or worked out from its address; None: it has none."""
+    code = _code(item)
+    return _pk(item) or (_pk_of_code(code) if code else None)
 
 
 def _pk(item: Mapping[str, Any]) -> str | None:

@@ -74,7 +74,7 @@ def read(content: bytes, text_max: int) -> Payload:
     items, left_out = _items(json_of(content))
     found = [_post(f"items[{number}]", item, text_max) for number, item in items]
     # A pinned post may be years older than the page.
-    pinned = {_full_id(item) for _, item in items if isinstance(item, dict) and item.get("is_pinned")}
+    pinned = {full_id(item) for _, item in items if isinstance(item, dict) and item.get("is_pinned")}
     ids = [post.post_id.rpartition("_") for post in found if isinstance(post, RawPost)]
     owners = {owner for owner, _, _ in ids}
     return payload_of(
@@ -107,7 +107,7 @@ def _is_post(item: Mapping[str, Any]) -> bool:
     return item.get("type", "post") == "post"
 
 
-def _full_id(item: Mapping[str, Any]) -> str | None:
+def full_id(item: Mapping[str, Any]) -> str | None:
     """`owner_id`; a newsfeed has other words for both."""
     keys = ("source_id", "post_id") if "source_id" in item else ("owner_id", "id")
     owner, number = (_whole(item.get(key)) for key in keys)
@@ -128,7 +128,7 @@ def _post(where: str, item: Any, text_max: int) -> RawPost | BadPost:
         return BadPost(where, "it is no object")
     if "post_id" in item and "source_id" not in item:
         return BadPost(where, "it is a comment")
-    post_id = _full_id(item)
+    post_id = full_id(item)
     url = f"https://vk.com/wall{post_id}"
 
     def post(post_id: str, published_at: datetime) -> RawPost:
@@ -138,7 +138,7 @@ def _post(where: str, item: Any, text_max: int) -> RawPost | BadPost:
         text, named, marked = _plain(raw)
         is_ad = any(part.get("marked_as_ads") == 1 for part in chain)
         # The last of a chain is where all reposts of it come from.
-        origin = _full_id(chain[-1]) if len(chain) > 1 else None
+        origin = full_id(chain[-1]) if len(chain) > 1 else None
         return RawPost(
             post_id=post_id,
             published_at=published_at,

@@ -39,6 +39,7 @@ MARTS = {"gate_funnel", "campaign_metrics", "keyword_noise", "cosine_percentiles
 MARTS |= {"spend_daily", "spend_by_function", "cost_per_lead"}
 MARTS |= {"video_status", "skipped_videos", "channel_track_record", "ticker_consensus_14d", "changes_of_mind"}
 MARTS |= {"analysis_diff"}
+MARTS |= {"source_quality", "funnel_daily", "engine_quality", "describe_throughput", "meme_stats_latest"}
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 # Imported by every Python that dbt's commands start: what they look up or connect to is written down.
@@ -393,6 +394,11 @@ def test_the_lineage_of_the_marts_begins_at_the_assets_that_write_the_lake(built
         "ticker_consensus_14d": {"ticker_consensus", "symbols"},
         "changes_of_mind": {"stock_mentions"},
         "analysis_diff": {"video_analyses", "stock_mentions"},
+        "source_quality": {"meme_sources", "meme_posts", "memes", "meme_status", "source_stats"},
+        "funnel_daily": {"meme_posts", "memes", "meme_status"},
+        "engine_quality": {"meme_reactions", "meme_status", "recommendation_queues", "meme_candidates"},
+        "describe_throughput": {"llm_calls", "spend_caps"},
+        "meme_stats_latest": {"meme_stats", "meme_status"},
     }
     assert set.union(*parents.values()) <= set(TABLES)
     assert {spec.group_name for spec in marts.specs} == {"marts"}

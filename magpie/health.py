@@ -1,7 +1,7 @@
 """What can be found out about an installation without changing it.
 
 Belongs here: versions, paths, keys, archives, videos and their reference files, clock, disk, waiting rows, money and
-models. Does not belong here: mending, printing.
+models; of memes what `memes/checkup.py` finds. Does not belong here: mending, printing.
 """
 
 import platform
@@ -28,7 +28,9 @@ from magpie.llm import audit, spend
 from magpie.llm.money import shown
 from magpie.llm.purpose import ALL
 from magpie.llm.store import Store
+from magpie.memes import checkup
 from magpie.settings import Settings
+from magpie.sources.channel_clients import KEYS as KEYS_OF_CHANNELS
 from magpie.sources.price_files import read_early_closes
 from magpie.videos.listing import Places
 from magpie.videos.stages import price_rows
@@ -42,6 +44,8 @@ KEYS = (
     "OPENAI_API_KEY",
     "ANTHROPIC_API_KEY",
     "OPENROUTER_API_KEY",
+    "VK_TOKEN",
+    "HIKERAPI_KEY",
 )
 # A backfill of a year writes some GB; below this it may not finish.
 LOW_DISK_BYTES = 5 << 30
@@ -71,7 +75,7 @@ def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[F
         *_videos(settings),
         _clock(settings, now),
         _disk(settings),
-        *_books(settings, now),
+        *_books(settings, env, now),
         _models(settings, now),
     ]
 
@@ -100,7 +104,8 @@ def _package(name: str) -> Finding:
 def _key(name: str, env: Mapping[str, str]) -> Finding:
     if env.get(name):
         return Finding("ok", name, "set")
-    instead = "archives need none" if name.startswith("REDDIT") else "offline rules need none"
+    archives = name.startswith("REDDIT") or name in KEYS_OF_CHANNELS.values()
+    instead = "archives need none" if archives else "offline rules need none"
     return Finding("note", name, f"not set; {instead}")
 
 
@@ -206,11 +211,12 @@ def _disk(settings: Settings) -> Finding:
     return Finding(level, "disk", f"{free / 2**30:,.1f} GiB free at {place}")
 
 
-def _books(settings: Settings, now: datetime) -> list[Finding]:
+def _books(settings: Settings, env: Mapping[str, str], now: datetime) -> list[Finding]:
     control = Control(settings.control_database)
     store = Store(control)
     try:
-        return [*_control(control, now), *_spend(settings, store, now)]
+        memes = checkup.look(settings, control, limits_of(settings), env, now)
+        return [*(Finding(*line) for line in memes), *_control(control, now), *_spend(settings, store, now)]
     except UserError as error:
         return [Finding("bad", "control", str(error))]
     finally:

@@ -4,6 +4,7 @@ Belongs here: the job and when it runs. Does not belong here: what is due (`magp
 """
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
@@ -11,6 +12,7 @@ from magpie import maintenance
 from magpie.catalog import TABLES
 from magpie.control import Control
 from magpie.lake import Lake
+from magpie.memes.forgetting import forget
 from magpie.settings import Settings
 from magpie.sources.reddit_landing import Landing
 
@@ -23,8 +25,16 @@ def vacuum_lake(
     control: dg.ResourceParam[Control],
     landing: dg.ResourceParam[Landing],
 ) -> None:
-    """Drop old table versions weekly, daily while deletions wait for it; blank deleted posts in landed copies."""
-    done = maintenance.run(lake, control, landing, settings.live_videos, TABLES.values(), now=datetime.now(UTC))
+    """Drop old table versions weekly, daily while deletions wait; remove what is deleted outside of tables."""
+    done = maintenance.run(
+        lake,
+        control,
+        landing,
+        settings.live_videos,
+        TABLES.values(),
+        now=datetime.now(UTC),
+        forget_memes=partial(forget, settings, lake, control),
+    )
     context.log.info(done.summary)
 
 

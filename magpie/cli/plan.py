@@ -37,7 +37,7 @@ DAY_CHARS = 10
 
 
 def plan(
-    product: Annotated[str, typer.Argument(help="leads or videos.")],
+    product: Annotated[str, typer.Argument(help="leads, videos or memes.")],
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
@@ -50,8 +50,9 @@ def plan(
     range_ = options.day(first, "--from"), options.day(last, "--to")
     if product not in PLANNERS:
         raise UserError(f"no product {product!r} asks models; products: {', '.join(PLANNERS)}")
-    subjects, others = (campaign, channel) if product == "leads" else (channel, campaign)
-    if others:
+    given = {"leads": campaign, "videos": channel}
+    subjects = given.pop(product, None)
+    if any(given.values()):
         raise UserError("--campaign narrows leads, --channel narrows videos; give the one that fits the product")
     from magpie.engine import engine_of  # the engine takes a third of a second to import
 
@@ -76,7 +77,14 @@ def _videos(
     return plan_of_videos(settings, Lake(settings.lake_root, settings.storage_options()), engine, first, last, channels)
 
 
-PLANNERS: dict[str, Callable[..., "Plan"]] = {"leads": _leads, "videos": _videos}
+def _memes(settings: Settings, engine: "Engine", first: date | None, last: date | None, _: Sequence[str]) -> "Plan":
+    from magpie.memes.plan import plan as plan_of_memes
+
+    lake, control = Lake(settings.lake_root, settings.storage_options()), Control(settings.control_database)
+    return plan_of_memes(settings, lake, control, engine, first, last)
+
+
+PLANNERS: dict[str, Callable[..., "Plan"]] = {"leads": _leads, "videos": _videos, "memes": _memes}
 
 
 def _print(found: "Plan", engine: "Engine", every_day: bool) -> None:

@@ -51,12 +51,17 @@ class Clip:
     frames: tuple[Image.Image, ...]
 
 
+def can_decode() -> bool:
+    """Whether the extra `video` is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
 def video_clip(content: bytes, mime: str) -> Clip | Unusable:
     """Return a video's size, duration and key frames, or why there are none; never raises on what is in the bytes.
 
     Reasons: no_decoder, unreadable, too_many_pixels, absurd_aspect, too_long, too_slow.
     """
-    if importlib.util.find_spec("av") is None:
+    if not can_decode():
         return Unusable("no_decoder", mime, "the extra `video`", mime)
     command = [sys.executable, "-c", "from magpie.media.video_frames import _serve; _serve()", mime]
     environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -17,6 +17,7 @@ import polars as pl
 
 from magpie.append_log import AppendLog
 from magpie.control import Control
+from magpie.llm.engine import OFFLINE
 from magpie.memes import logs
 from magpie.memes.settings import Memes
 from magpie.memes.tables import DESCRIBE_QUEUE, TIERS
@@ -143,8 +144,10 @@ def _eligible(
     now: datetime,
 ) -> pl.DataFrame:
     ready = media.filter((pl.col("status") == "ok") & (pl.col("ord") == 0)).select("meme_id")
+    # What was described by rule, for want of a key, waits for a model like what was not described at all.
+    by_model = pl.col("description").is_not_null() & (pl.col("provider") != OFFLINE).fill_null(True)
     done = descriptions.filter(
-        pl.col("description").is_not_null()
+        by_model
         | (pl.col("failures") >= rules.max_failures)
         | (pl.col("status") == "failed")
         | pl.col("reason").is_in(SETTLED_REASONS)

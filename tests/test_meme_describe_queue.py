@@ -141,7 +141,9 @@ def test_what_is_described_failed_or_told_to_wait_is_not_planned(described: dict
         {"status": "pending", "reason": "transport", "failures": 0, "not_before": NOW - timedelta(minutes=5)},
     ],
 )
-def test_what_was_read_or_told_by_rule_here_and_waits_that_are_over_keep_no_meme_from_its_turn(described: dict[str, Any]) -> None:
+def test_what_was_read_or_told_by_rule_here_and_waits_that_are_over_keep_no_meme_from_its_turn(
+    described: dict[str, Any],
+) -> None:
     stored = rows(t.MEME_DESCRIPTIONS, [{"meme_id": "a", **described}])
     assert ids(planned([meme("a")], descriptions=stored)) == ["a"]
 

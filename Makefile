@@ -72,6 +72,8 @@ bench: install-dev ## all benchmarks; benchmarks/README.md says what they measur
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.videos
 	$(BIN)/python -m benchmarks.captions
+	$(BIN)/python -m benchmarks.meme_duplicates
+	$(BIN)/python -m benchmarks.memes
 
 clean: ## remove what runs and tests left behind, but not .venv
 	rm -rf .magpie .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/.work

@@ -39,6 +39,7 @@ FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
 BOTH = ("agency-crm", "folding-bike")
 TEAPOT, LADDER = "UCsampleTeapotTape000001", "UCsampleSlowLadder000002"
 VIDEO_FIRST, VIDEO_LAST = date(2026, 3, 2), date(2026, 3, 27)
+MEME_FIRST, MEME_LAST = date(2026, 3, 2), date(2026, 3, 13)
 LAYERS = {
     "reddit_landing": REDDIT_LANDING,
     "reddit_days": REDDIT_DAYS,
@@ -137,7 +138,8 @@ class Daemon:
         )
         told = repository.get_sensor_def(sensor)(context)
         assert told is not None
-        return [item for item in (told if isinstance(told, Iterator) else [told]) if isinstance(item, dg.RunRequest)]
+        several = isinstance(told, Iterator | list)
+        return [item for item in (told if several else [told]) if isinstance(item, dg.RunRequest)]
 
     def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
         more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}
@@ -307,6 +309,11 @@ def made_videos(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return _once(tmp_path_factory, "videos")
 
 
+@pytest.fixture(scope="session")
+def made_memes(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return _once(tmp_path_factory, "memes")
+
+
 @pytest.fixture()
 def filled(made: Made, tmp_path: Path) -> Iterator[World]:
     """A copy of `made` to work on, with an instance of its own that has seen no run yet."""
@@ -318,4 +325,11 @@ def filled(made: Made, tmp_path: Path) -> Iterator[World]:
 def filled_videos(made_videos: Made, tmp_path: Path) -> Iterator[World]:
     """As `filled`, of `made_videos`."""
     with _copy(made_videos, tmp_path / "home") as copied:
+        yield copied
+
+
+@pytest.fixture()
+def filled_memes(made_memes: Made, tmp_path: Path) -> Iterator[World]:
+    """As `filled`, of `made_memes`."""
+    with _copy(made_memes, tmp_path / "home") as copied:
         yield copied

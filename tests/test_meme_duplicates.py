@@ -298,8 +298,18 @@ def test_a_late_copy_asks_for_the_later_partitions_that_hold_its_like() -> None:
         *(meme("unlike", 73, phash=bits(30), text="quite another text here"), meme("before", -30, sha="s")),
     ]
     facts = pl.concat([early, facts_of(*tables(rest)).collect()])
-    assert later_matches(early, facts, RULES) == [("telegram", date(2026, 5, 2)), ("vk", date(2026, 5, 3))]
-    assert later_matches(pl.DataFrame(schema=FACTS), facts, RULES) == []
+    nothing = t.MEME_DUPLICATES.empty()
+    asked = [("telegram", date(2026, 5, 2)), ("vk", date(2026, 5, 3))]
+    assert later_matches(early, facts, nothing, RULES) == asked
+    assert later_matches(pl.DataFrame(schema=FACTS), facts, nothing, RULES) == []
+
+    def after(verdict: str, original: str) -> list[tuple[str, date]]:
+        told = {"meme_id": "telegram:c:next", "verdict": verdict, "duplicate_of": f"telegram:c:{original}"}
+        row = pl.DataFrame([told], schema_overrides=nothing.schema)
+        return later_matches(early, facts, row, RULES)
+
+    assert after("duplicate", "late") == after("duplicate", "before") == after("template", "late") == asked[1:]
+    assert after("duplicate", "same day") == after("template", "before") == asked, "the fresh one may take their place"
 
 
 def copies(*pairs: tuple[str, str]) -> pl.DataFrame:

@@ -109,15 +109,18 @@ def meme_duplicates(
     return _told(memes, media, own, _compared(pool, links, rules))
 
 
-def later_matches(fresh: pl.DataFrame, facts: pl.DataFrame, rules: DuplicateRules) -> list[tuple[str, date]]:
+def later_matches(
+    fresh: pl.DataFrame, facts: pl.DataFrame, compared: pl.DataFrame, rules: DuplicateRules
+) -> list[tuple[str, date]]:
     """Return the other partitions that hold a later meme like one of the fresh ones, sorted: to be made again.
 
-    Every pair for which a rule could fire counts, whatever else either is a copy of. The partition of a fresh meme is
-    left out, since the run that made the meme compared it.
+    Every pair for which a rule could fire counts, but those whose later meme is known to be a copy of the fresh one, or
+    of an older one. The partition of a fresh meme is left out, since the run that made the meme compared it.
 
     Args:
         fresh: memes that are new, or whose picture or text is, in the columns of `FACTS`.
         facts: the whole catalogue in the same columns.
+        compared: rows of `meme_duplicates` of the whole catalogue.
     """
     nobody = fold(t.MEME_MODERATION.empty())
     own = _candidates(fresh.select(list(FACTS)), nobody)
@@ -137,7 +140,14 @@ def later_matches(fresh: pl.DataFrame, facts: pl.DataFrame, rules: DuplicateRule
     moment, moment_other = pl.col("published_at"), pl.col("published_at_other")
     later = (moment_other > moment) | ((moment_other == moment) & (pl.col("meme_id_other") > pl.col("meme_id")))
     elsewhere = (pl.col("platform_other") != pl.col("platform")) | (pl.col("day_other") != pl.col("day"))
-    return sorted(pairs.filter(later & elsewhere).select("platform_other", "day_other").unique().iter_rows())
+    known = compared.select("meme_id", "verdict", "duplicate_of")
+    originals = facts.select(duplicate_of="meme_id", original_at="published_at")
+    told = known.join(originals, on="duplicate_of", how="left")
+    joined = pairs.join(told, left_on="meme_id_other", right_on="meme_id", how="left")
+    older = (pl.col("verdict") == "duplicate") & (pl.col("original_at") <= moment)
+    settled = ((pl.col("duplicate_of") == pl.col("meme_id")) | older).fill_null(False)
+    asked = joined.filter(later & elsewhere & ~settled)
+    return sorted(asked.select("platform_other", "day_other").unique().iter_rows())
 
 
 def _candidates(facts: pl.DataFrame, folded: pl.DataFrame) -> pl.DataFrame:

@@ -207,7 +207,7 @@ class Curator:
         facts = copies.facts_of(*whole).collect()
         mine = pl.col("platform").is_in(list(platforms)) & pl.col("day").is_between(first, last)
         rules = copies.DuplicateRules.of(self.settings.memes)
-        found = copies.later_matches(facts.filter(mine), facts, rules)
+        found = copies.later_matches(facts.filter(mine), facts, self.lake.read(t.MEME_DUPLICATES).collect(), rules)
         return [(platform, day) for platform, day in found if platform not in platforms or not first <= day <= last]
 
     def meme_reactions(self, days: Collection[date]) -> pl.DataFrame:
@@ -258,11 +258,12 @@ class Statistics:
         """Ratings of the memes that these days touched; on the last of them also of those that late events moved."""
         rules, stored = RatingRules.of(self.settings.memes), self._stored(t.MEME_STATS, days)
         made = meme_stats(self.history, days, self._moved(), rules)
-        late = self._late(made, stored, days)
-        if late.is_empty():
+        late, last = self._late(made, stored, days), [max(days)]
+        # What a late event moved once keeps its row, so that making the day again gives the same rows.
+        kept = stored.filter(pl.col("day").is_in(last)).select("meme_id")
+        if late.is_empty() and kept.join(made.filter(pl.col("day").is_in(last)), on="meme_id", how="anti").is_empty():
             return made
-        last = [max(days)]
-        changed = pl.concat([self._moved(), sent_since(self.history, late, rules)]).unique()
+        changed = pl.concat([self._moved(), sent_since(self.history, late, rules), kept]).unique()
         again = meme_stats(self.history, last, changed, rules)
         return pl.concat([made.filter(~pl.col("day").is_in(last)), again]).sort(t.MEME_STATS.sort_by)
 

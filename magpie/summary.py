@@ -10,6 +10,8 @@ import polars as pl
 
 from magpie.lake import Lake
 from magpie.leads import tables as leads
+from magpie.memes import tables as memes
+from magpie.memes.stats import latest, with_words
 from magpie.tables import Table
 from magpie.videos import tables as videos
 from magpie.videos.consensus import counts
@@ -73,6 +75,13 @@ def top_mentions(lake: Lake, most: int) -> pl.DataFrame:
         .select("channel_id", "symbol", "action", "conviction", "day", "rationale_quote", "deep_link", "analysis_id")
         .collect()
     )
+
+
+def top_memes(lake: Lake, most: int) -> pl.DataFrame:
+    """Return the memes that people liked best against what each of them usually likes, with what they say."""
+    rated = latest(memes.MEME_STATS, lake.read(memes.MEME_STATS)).filter(pl.col("lr_smoothed") > 0)
+    best = rated.sort("lr_smoothed", "meme_id", descending=[True, False]).head(most)
+    return with_words(lake, best).collect()
 
 
 def readers(lake: Lake, analyses: pl.Series) -> list[str]:

@@ -13,6 +13,7 @@ import typer
 
 from magpie.cli import memes_channels, memes_people, memes_review, options
 from magpie.cli.output import out, plain, table
+from magpie.cli.rated import rated_memes
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
@@ -21,7 +22,7 @@ from magpie.memes import tables as t
 from magpie.memes.forgetting import forget as forget_memes
 from magpie.memes.logs import MODERATION
 from magpie.memes.moderation import decide
-from magpie.memes.stats import latest
+from magpie.memes.stats import latest, with_words
 from magpie.memes.tombstones import purged
 from magpie.memes.why import Story, states, why
 from magpie.settings import Settings, load_settings
@@ -37,7 +38,7 @@ app.add_typer(memes_channels.sources_app, name="sources", help="Channels: list t
 app.command()(memes_channels.fetch)
 app.command()(memes_channels.resume)
 
-CAPTION_CHARS, TEXT_CHARS, OBSERVED_CHARS = 60, 300, 90
+TEXT_CHARS, OBSERVED_CHARS = 300, 90
 COLOURS = {"ok": "green", "pending": "yellow", "failed": "red", "rejected": "dim"}
 SHOWN_MEMES = 20
 
@@ -83,15 +84,12 @@ def stats(
         raise UserError(f"memes are not rated by {by!r}; use one of {', '.join(columns)}")
     lake, _ = _stores(load_settings(config))
     rated = latest(t.MEME_STATS, lake.read(t.MEME_STATS))
-    captions = lake.read(t.MEMES).select("meme_id", "caption")
-    found = rated.join(captions, on="meme_id", how="left").collect()
+    found = with_words(lake, rated).collect()
     if found.is_empty():
         out.print("nobody reacted yet; events come from files (memes.events) and from `magpie memes react`")
         return
     best = found.sort(columns[by], "meme_id", descending=[True, False]).head(most)
-    names = ("meme", "likes", "dislikes", "sent", "lr_smoothed", "engagement", "caption")
-    rows = [_rated(row) for row in best.iter_rows(named=True)]
-    out.print(table("Memes", names, rows, names[1:6], ("meme",)))
+    out.print(rated_memes("Memes", best))
     out.print(f"{best.height:,} of {found.height:,} that anybody met\n", style="dim")
     _print_sources(latest(t.SOURCE_STATS, lake.read(t.SOURCE_STATS)).collect())
 
@@ -219,15 +217,6 @@ def _rating(row: Mapping[str, Any]) -> str:
     return f"{counts}; lr_smoothed {row['lr_smoothed']:.3f}, engagement {row['engagement']:.3f} on {row['day']}"
 
 
-def _rated(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        plain(row["meme_id"]),
-        *(f"{row[name]:,}" for name in ("nlikes", "ndislikes", "nsent")),
-        *(f"{row[name]:.3f}" for name in ("lr_smoothed", "engagement")),
-        plain(row["caption"], CAPTION_CHARS),
-    )
-
-
 def _print_sources(found: pl.DataFrame) -> None:
     names = ("source", "memes", "shown", "sent", "likes", "dislikes", "like rate", "ads, 7 days")
     rows = [
@@ -239,4 +228,4 @@ def _print_sources(found: pl.DataFrame) -> None:
         )
         for row in found.iter_rows(named=True)
     ]
-    out.print(table("Sources", names, rows, names[1:]))
+    out.print(table("Sources", names, rows, names[1:], names[:1]))

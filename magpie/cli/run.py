@@ -19,15 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from magpie.catalog import TABLES
 from magpie.cli import options
 from magpie.cli.output import err, out, plain, table
+from magpie.cli.rated import rated_memes
 from magpie.lake import Lake
 from magpie.llm.engine import OFFLINE
 from magpie.running import Progress as Step
 from magpie.running import RunOutcome, RunRequest, find_runner
 from magpie.settings import Settings, load_settings
-from magpie.summary import TableSummary, readers, summarise, top_leads, top_mentions, top_ranked
+from magpie.summary import TableSummary, readers, summarise, top_leads, top_memes, top_mentions, top_ranked
 
 TOP_PER_CAMPAIGN = 5
 TOP_MENTIONS = 5
+TOP_MEMES = 5
 # Of a step that asks models, a log file wants a line now and then, not one per row.
 LOG_SECONDS = 10
 # A link into a video has at most so many characters; it is of use only whole.
@@ -51,12 +53,17 @@ HINTS = {
         ("Each video", "magpie videos status"),
         ("A day's page", "magpie videos digest"),
     ),
+    "memes": (
+        ("Each meme", "magpie memes status"),
+        ("Ratings", "magpie memes stats"),
+        ("Review memes", "magpie memes review"),
+    ),
 }
 
 
 def run(
     product: Annotated[
-        str | None, typer.Argument(help="leads, videos, spend or marts; default: everything there is.")
+        str | None, typer.Argument(help="leads, videos, memes, spend or marts; default: everything there is.")
     ] = None,
     first: options.First = None,
     last: options.Last = None,
@@ -148,6 +155,9 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         _print_best_posts(lake)
     if "videos" in outcome.products:
         _print_mentions(settings, lake)
+    if "memes" in outcome.products and (best := top_memes(lake, TOP_MEMES)).height:
+        out.print()
+        out.print(rated_memes("Top memes", best))
     for line in dict.fromkeys(outcome.warnings):
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
     out.print()

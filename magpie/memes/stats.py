@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from magpie.exact import quotient
+from magpie.lake import Lake
 from magpie.memes.base import (
     CHANNEL_CLICK,
     CLICK,
@@ -28,7 +29,7 @@ from magpie.memes.base import (
     start_of,
 )
 from magpie.memes.ratings import RatingRules, ratings, raw_ranks
-from magpie.memes.tables import MEME_STATS, SOURCE_STATS
+from magpie.memes.tables import MEME_DESCRIPTIONS, MEME_STATS, MEMES, SOURCE_STATS
 from magpie.tables import UTC as MOMENT
 from magpie.tables import Table
 
@@ -45,6 +46,15 @@ def latest(table: Table, rows: pl.LazyFrame, moment: datetime | None = None) -> 
     key = [name for name in table.key if name != "day"]
     held = rows if moment is None else rows.filter(pl.col("as_of") <= moment)
     return held.sort("day").unique(key, keep="last", maintain_order=True).sort(key)
+
+
+def with_words(lake: Lake, rated: pl.LazyFrame) -> pl.LazyFrame:
+    """Add what each meme says (`words`): its caption, else the text in its picture."""
+    captions = lake.read(MEMES).select("meme_id", "caption")
+    texts = lake.read(MEME_DESCRIPTIONS).select("meme_id", "ocr_text")
+    joined = rated.join(captions, on="meme_id", how="left").join(texts, on="meme_id", how="left")
+    words = pl.coalesce("caption", "ocr_text").str.replace_all(r"\s+", " ").str.strip_chars()
+    return joined.with_columns(pl.when(words != "").then(words).alias("words")).drop("caption", "ocr_text")
 
 
 def meme_stats(history: History, days: Iterable[date], changed: pl.DataFrame, rules: RatingRules) -> pl.DataFrame:

@@ -7,12 +7,12 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -34,6 +34,7 @@ from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, RED
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
 
+T = TypeVar("T")
 REPO = Path(__file__).parent.parent
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
 BOTH = ("agency-crm", "folding-bike")
@@ -279,17 +280,25 @@ class Made:
         return Lake(self.settings.lake_root)
 
 
-def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What `make` makes below a folder of this name; the first worker of a session that needs it makes it for all."""
     own = tmp_path_factory.getbasetemp()
-    # Workers of one session have their directories side by side; the first that needs it makes it for all.
+    # Workers of one session have their directories side by side.
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    kept = shared / f"{product}.pickle"
-    with FileLock(shared / f"{product}.lock"):
+    kept = shared / f"{name}.pickle"
+    with FileLock(shared / f"{name}.lock"):
         if not kept.exists():
-            settings = sample_settings(shared / product)
-            kept.write_bytes(pickle.dumps(Made(settings, *run_plainly(settings, product=product))))
-        found: Made = pickle.loads(kept.read_bytes())
+            kept.write_bytes(pickle.dumps(make(shared / name)))
+        found: T = pickle.loads(kept.read_bytes())
     return found
+
+
+def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
+    def make(home: Path) -> Made:
+        settings = sample_settings(home)
+        return Made(settings, *run_plainly(settings, product=product))
+
+    return made_once(tmp_path_factory, product, make)
 
 
 @contextmanager

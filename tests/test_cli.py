@@ -5,12 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster_world import REPO, Made, made  # noqa: F401 - a fixture
 
+from magpie.cli import main
+from magpie.cli.output import err, out
+
 Result = subprocess.CompletedProcess[str]
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 
 def magpie(home: Path, *arguments: str, config: Path | None = None, **environment: str) -> Result:
@@ -27,6 +33,27 @@ def magpie(home: Path, *arguments: str, config: Path | None = None, **environmen
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
 
 
+Here = Callable[..., Result]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """As `magpie`, in this process: what is told does not depend on the process, and starting one takes a while."""
+
+    def command(home: Path, *arguments: str, config: Path | None = None) -> Result:
+        monkeypatch.setenv("MAGPIE_HOME", str(home))
+        monkeypatch.setenv("MAGPIE_CONFIG", str(config or REPO / "magpie.yaml"))
+        monkeypatch.setattr("sys.argv", ["magpie", *arguments])
+        for console in (out, err):
+            monkeypatch.setattr(console, "width", 160)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Result(arguments, int(ended.value.code or 0), printed.out, printed.err)
+
+    return command
+
+
 def one_line(result: Result, code: int = 2) -> str:
     """What it said on failing: one line on standard error, no traceback, nothing on standard output."""
     assert result.returncode == code, result.stderr
@@ -41,15 +68,28 @@ def home(made: Made) -> Path:  # noqa: F811
     return made.settings.home
 
 
-def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path) -> None:
-    result = magpie(tmp_path / "home", "run")
+@pytest.fixture
+def unread(tmp_path: Path) -> Path:
+    """The project's settings, with pictures not read on this machine; other tests have them read, which takes long."""
+    settings = yaml.safe_load((REPO / "magpie.yaml").read_text("utf-8"))
+    settings["memes"]["local_ocr"] = "off"
+    (tmp_path / "samples").symlink_to(REPO / "samples")
+    config = tmp_path / "magpie.yaml"
+    config.write_text(yaml.safe_dump(settings), "utf-8")
+    return config
+
+
+def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, unread: Path) -> None:
+    # `HYPOTHESIS_PROFILE=thorough make test` runs the project as it stands.
+    config = REPO / "magpie.yaml" if THOROUGH else unread
+    result = magpie(tmp_path / "home", "run", config=config)
     assert result.returncode == 0, result.stderr
     for told in ("ranked_posts", "low_fused", "Top leads", "agency-crm", "warehouse.duckdb", "make ui"):
         assert told in result.stdout
     assert (tmp_path / "home" / "warehouse.duckdb").exists()
-    marts = magpie(tmp_path / "home", "sql", "SELECT count(*) AS n FROM gate_funnel", "-f", "json")
+    marts = magpie(tmp_path / "home", "sql", "SELECT count(*) AS n FROM gate_funnel", "-f", "json", config=config)
     assert json.loads(marts.stdout)["n"] > 0
-    again = magpie(tmp_path / "home", "run", "leads", "--from", "2026-03-03", "--to", "2026-03-04")
+    again = magpie(tmp_path / "home", "run", "leads", "--from", "2026-03-03", "--to", "2026-03-04", config=config)
     assert "2026-03-03 to 2026-03-04" in again.stdout
 
 
@@ -57,9 +97,9 @@ def test_an_unknown_product_is_refused_in_one_line_that_names_the_known_ones(tmp
     assert "products: leads, videos, memes, spend, marts" in one_line(magpie(tmp_path, "run", "kites"))
 
 
-def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path) -> None:
+def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path, here: Here) -> None:
     assert "--from '03/02/2026' is not a day; write it as 2026-03-02" in one_line(
-        magpie(tmp_path, "run", "--from", "03/02/2026")
+        here(tmp_path, "run", "--from", "03/02/2026")
     )
 
 
@@ -68,17 +108,17 @@ def test_an_unknown_campaign_is_refused_before_anything_runs(tmp_path: Path) -> 
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_wrong_setting_is_one_line_with_key_value_and_what_is_allowed(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_one_line_with_key_value_and_what_is_allowed(tmp_path: Path, here: Here) -> None:
     text = (REPO / "magpie.yaml").read_text("utf-8")
     wrong = tmp_path / "magpie.yaml"
     wrong.write_text(text.replace("leads_daily_cap_usd: 5.00", "leads_daily_cap_usd: -5"), "utf-8")
-    told = one_line(magpie(tmp_path, "doctor", config=wrong))
+    told = one_line(here(tmp_path, "doctor", config=wrong))
     assert "magpie.yaml: caps.leads_daily_cap_usd = -5" in told
     assert "greater than or equal to 0" in told
 
 
-def test_a_missing_settings_file_says_how_to_name_another(tmp_path: Path) -> None:
-    assert "--config or MAGPIE_CONFIG" in one_line(magpie(tmp_path, "doctor", config=tmp_path / "none.yaml"))
+def test_a_missing_settings_file_says_how_to_name_another(tmp_path: Path, here: Here) -> None:
+    assert "--config or MAGPIE_CONFIG" in one_line(here(tmp_path, "doctor", config=tmp_path / "none.yaml"))
 
 
 def test_an_archive_that_cannot_be_read_ends_the_run_with_one_line_that_names_it(tmp_path: Path) -> None:
@@ -94,11 +134,11 @@ def test_an_archive_that_cannot_be_read_ends_the_run_with_one_line_that_names_it
     assert "Traceback" not in result.stderr
 
 
-def test_sql_answers_as_table_csv_and_json(home: Path) -> None:
+def test_sql_answers_as_table_csv_and_json(home: Path, here: Here) -> None:
     query = "SELECT campaign_id, count(*) AS n FROM campaign_posts GROUP BY ALL ORDER BY ALL"
     table = magpie(home, "sql", query).stdout
-    csv = magpie(home, "sql", query, "-f", "csv").stdout
-    rows = [json.loads(line) for line in magpie(home, "sql", query, "-f", "json").stdout.splitlines()]
+    csv = here(home, "sql", query, "-f", "csv").stdout
+    rows = [json.loads(line) for line in here(home, "sql", query, "-f", "json").stdout.splitlines()]
     assert "2 rows" in table
     assert csv.splitlines()[0] == "campaign_id,n"
     assert [row["campaign_id"] for row in rows] == ["agency-crm", "folding-bike"]
@@ -106,59 +146,59 @@ def test_sql_answers_as_table_csv_and_json(home: Path) -> None:
     assert f"agency-crm,{rows[0]['n']}" in csv
 
 
-def test_sql_writes_nested_values_as_csv_cells(home: Path) -> None:
-    answer = magpie(home, "sql", "SELECT gate_log, matched_keywords FROM campaign_posts LIMIT 1", "-f", "csv")
+def test_sql_writes_nested_values_as_csv_cells(home: Path, here: Here) -> None:
+    answer = here(home, "sql", "SELECT gate_log, matched_keywords FROM campaign_posts LIMIT 1", "-f", "csv")
     assert answer.returncode == 0, answer.stderr
     assert "low_upvote_ratio" in answer.stdout
 
 
-def test_a_wrong_query_is_one_line(home: Path) -> None:
-    assert "no_such_table" in one_line(magpie(home, "sql", "FROM no_such_table"))
+def test_a_wrong_query_is_one_line(home: Path, here: Here) -> None:
+    assert "no_such_table" in one_line(here(home, "sql", "FROM no_such_table"))
 
 
-def test_sql_cannot_write_or_read_beside_the_lake(home: Path, tmp_path: Path) -> None:
+def test_sql_cannot_write_or_read_beside_the_lake(home: Path, tmp_path: Path, here: Here) -> None:
     target = tmp_path / "stolen.csv"
-    one_line(magpie(home, "sql", f"COPY (SELECT 1) TO '{target}'"))
-    one_line(magpie(home, "sql", f"FROM read_text('{REPO / 'magpie.yaml'}')"))
+    one_line(here(home, "sql", f"COPY (SELECT 1) TO '{target}'"))
+    one_line(here(home, "sql", f"FROM read_text('{REPO / 'magpie.yaml'}')"))
     assert not target.exists()
 
 
-def test_replay_shows_each_gate_before_and_after(home: Path) -> None:
-    answer = magpie(home, "leads", "replay", "agency-crm", "--set", "min_fused=0.5")
+def test_replay_shows_each_gate_before_and_after(home: Path, here: Here) -> None:
+    answer = here(home, "leads", "replay", "agency-crm", "--set", "min_fused=0.5")
     assert answer.returncode == 0, answer.stderr
     assert "low_fused" in answer.stdout
     assert "candidates now" in answer.stdout
 
 
-def test_replay_refuses_what_is_no_setting_in_one_line(home: Path) -> None:
-    assert "min_fuse" in one_line(magpie(home, "leads", "replay", "agency-crm", "--set", "min_fuse=0.5"))
-    assert "NAME=VALUE" in one_line(magpie(home, "leads", "replay", "agency-crm", "--set", "min_fused"))
+def test_replay_refuses_what_is_no_setting_in_one_line(home: Path, here: Here) -> None:
+    assert "min_fuse" in one_line(here(home, "leads", "replay", "agency-crm", "--set", "min_fuse=0.5"))
+    assert "NAME=VALUE" in one_line(here(home, "leads", "replay", "agency-crm", "--set", "min_fused"))
 
 
-def test_why_tells_every_gate_of_a_candidate_and_its_rank(home: Path) -> None:
+def test_why_tells_every_gate_of_a_candidate_and_its_rank(home: Path, here: Here) -> None:
     query = "SELECT fullname FROM ranked_posts WHERE campaign_id = 'agency-crm' AND rank = 1 LIMIT 1"
-    name = json.loads(magpie(home, "sql", query, "-f", "json").stdout)["fullname"]
-    told = magpie(home, "leads", "why", "agency-crm", name).stdout
+    name = json.loads(here(home, "sql", query, "-f", "json").stdout)["fullname"]
+    told = here(home, "leads", "why", "agency-crm", name).stdout
     assert "Candidate: rank 1" in told
     for gate in ("duplicate", "too_old", "low_upvote_ratio", "low_cosine", "low_fused"):
         assert gate in told
 
 
-def test_why_of_a_post_that_is_nowhere_says_what_to_check(home: Path) -> None:
-    assert "check that its archive is in magpie.yaml" in one_line(magpie(home, "leads", "why", "agency-crm", "t3_zzzz"))
-    assert "no link to a Reddit post" in one_line(magpie(home, "leads", "why", "agency-crm", "example"))
+def test_why_of_a_post_that_is_nowhere_says_what_to_check(home: Path, here: Here) -> None:
+    assert "check that its archive is in magpie.yaml" in one_line(here(home, "leads", "why", "agency-crm", "t3_zzzz"))
+    assert "no link to a Reddit post" in one_line(here(home, "leads", "why", "agency-crm", "example"))
 
 
-def test_forget_blanks_a_post_at_the_next_run(made: Made, tmp_path: Path) -> None:  # noqa: F811
+def test_forget_blanks_a_post_at_the_next_run(made: Made, tmp_path: Path, here: Here) -> None:  # noqa: F811
     home = tmp_path / "home"
     shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock"))
     query = "SELECT fullname, day, eff_title FROM campaign_posts WHERE kind = 'submission' AND status = 'ok' LIMIT 1"
-    post = json.loads(magpie(home, "sql", query, "-f", "json").stdout)
+    post = json.loads(here(home, "sql", query, "-f", "json").stdout)
     assert "1 of 1 recorded" in magpie(home, "leads", "forget", post["fullname"]).stdout
     assert magpie(home, "run", "leads", "--from", post["day"], "--to", post["day"]).returncode == 0
     left = f"SELECT title, text, author FROM reddit_posts WHERE fullname = '{post['fullname']}'"
-    assert json.loads(magpie(home, "sql", left, "-f", "json").stdout) == {"title": None, "text": "", "author": None}
-    assert "Rejected: deleted." in magpie(home, "leads", "why", "agency-crm", post["fullname"]).stdout
+    assert json.loads(here(home, "sql", left, "-f", "json").stdout) == {"title": None, "text": "", "author": None}
+    assert "Rejected: deleted." in here(home, "leads", "why", "agency-crm", post["fullname"]).stdout
 
 
 def test_doctor_lists_versions_archives_and_keys_without_showing_any(home: Path) -> None:
@@ -169,11 +209,11 @@ def test_doctor_lists_versions_archives_and_keys_without_showing_any(home: Path)
     assert "planted" not in answer.stdout + answer.stderr
 
 
-def test_doctor_fails_when_something_is_bad(tmp_path: Path) -> None:
+def test_doctor_fails_when_something_is_bad(tmp_path: Path, here: Here) -> None:
     text = (REPO / "magpie.yaml").read_text("utf-8")
     config = tmp_path / "magpie.yaml"
     config.write_text(text.replace("archives: [samples/reddit]", "archives: [nowhere/*.zst]"), "utf-8")
-    answer = magpie(tmp_path / "home", "doctor", config=config)
+    answer = here(tmp_path / "home", "doctor", config=config)
     assert answer.returncode == 1
     assert "nowhere/*.zst" in answer.stdout
 
@@ -184,8 +224,8 @@ def test_control_characters_in_posts_do_not_reach_the_terminal(home: Path) -> No
     assert "[bold]x[/bold]" in answer.stdout
 
 
-def test_a_query_may_begin_with_a_comment(home: Path) -> None:
-    answer = magpie(home, "sql", "-- the campaigns\nSELECT DISTINCT campaign_id FROM campaign_posts", "-f", "csv")
+def test_a_query_may_begin_with_a_comment(home: Path, here: Here) -> None:
+    answer = here(home, "sql", "-- the campaigns\nSELECT DISTINCT campaign_id FROM campaign_posts", "-f", "csv")
     assert answer.returncode == 0, answer.stderr
     assert "folding-bike" in answer.stdout
 

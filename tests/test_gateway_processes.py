@@ -26,6 +26,9 @@ from tests.ledger_world import assert_books_balance
 REPO = Path(__file__).parent.parent
 STEPS = ("reserved", "sent", "received", "journalled", "settled")
 LATER = timedelta(hours=3)
+# Starting a process takes longer than its work; `HYPOTHESIS_PROFILE=thorough make test` kills more of them.
+ROUNDS = 4 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 2
+WORKERS, THREADS = 2, 4
 
 
 def later() -> datetime:
@@ -132,9 +135,9 @@ def test_workers_killed_at_random_and_started_again_finish_the_work_and_pay_each
     fake.latency_s = 0.02
     lots = random.Random(7)
     prompts = [f"question {n}" for n in range(60)]
-    job = Job(url, str(tmp_path), fake.base_url("openai"), prompts, 4)
-    for _ in range(4):
-        processes = [start(job) for _ in range(2)]
+    job = Job(url, str(tmp_path), fake.base_url("openai"), prompts, THREADS)
+    for _ in range(ROUNDS):
+        processes = [start(job) for _ in range(WORKERS)]
         time.sleep(2.0 + lots.random())
         for process in processes:
             os.kill(process.pid, signal.SIGKILL)
@@ -145,6 +148,6 @@ def test_workers_killed_at_random_and_started_again_finish_the_work_and_pay_each
         outcomes = [at.ask(prompt) for prompt in prompts]
         refused = [found for found in outcomes if not isinstance(found, Answered)]
         assert {found.reason for found in refused} <= {"unknown_outcome"}
-        assert len(refused) <= Counter(at.states())["lost"] <= 8 * 4
+        assert len(refused) <= Counter(at.states())["lost"] <= ROUNDS * WORKERS * THREADS
         assert fake.answered_twice == []
         assert_books_balance(at.store)

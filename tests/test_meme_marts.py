@@ -1,6 +1,6 @@
 """The marts of memes, built by the real dbt over a small lake whose numbers can be counted by hand."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from marts_world import Built
+from marts_world import Built, built
 from test_meme_quality import Row, a_meme, a_post, a_state, an_event, rows_of
 
 from dbt_project.project import PROJECT_DIR
@@ -21,6 +21,8 @@ from magpie.memes.describer import PRODUCT
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
 
+__all__ = ["built"]
+
 DAY = date(2026, 11, 20)
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -31,7 +33,7 @@ VK = {"platform": "vk", "source_id": "vk:slow", "meme_id": "vk:slow:1", "day": D
 VK |= {"published_at": MORNING - timedelta(days=1)}
 
 
-def fill(lake: Lake, table: Table, rows: Iterable[Row]) -> None:
+def write(lake: Lake, table: Table, rows: Iterable[Row]) -> None:
     frame = rows_of(table, rows)
     if "platform" in table.partition_columns:
         parts = Partitions.of(frame.select("platform", "day").rows())
@@ -48,11 +50,11 @@ def fill_catalogue(lake: Lake) -> None:
     """Posts 1 to 9 of one day, each with another end, one of VK, and one of a source that nobody lists any more."""
     lost = {"source_id": "tg:lost", "meme_id": "telegram:lost:1"}
     posts = [a_post(1, **NOT_READ), *(a_post(number) for number in range(2, 10)), a_post(1, **VK), a_post(11, **lost)]
-    fill(lake, t.MEME_POSTS, posts)
+    write(lake, t.MEME_POSTS, posts)
     kept = [a_meme(number, ad_flag=number == 6) for number in (4, 5, 6, 7)]
     others = [a_meme(3, ad_flag=False, **CAROUSEL), a_meme(8, ad_flag=False, **SETTLING)]
     stale = a_meme(9, ad_flag=False, status="rejected", reason="repost")
-    fill(lake, t.MEMES, [*kept, *others, stale, a_meme(1, ad_flag=True, **VK), a_meme(11, ad_flag=False, **lost)])
+    write(lake, t.MEMES, [*kept, *others, stale, a_meme(1, ad_flag=True, **VK), a_meme(11, ad_flag=False, **lost)])
     states = [
         a_state(5),
         a_state(6, "ad", state_reason="long_caption"),
@@ -62,17 +64,17 @@ def fill_catalogue(lake: Lake) -> None:
         a_state(1, "published", canonical_id="vk:slow:1", **VK),
         a_state(11, canonical_id="telegram:lost:1", **lost),
     ]
-    fill(lake, t.MEME_STATUS, states)
+    write(lake, t.MEME_STATUS, states)
     # Made in another run, when the post was of another day.
     before = {"day": DAY - timedelta(days=1), "published_at": MORNING - timedelta(days=1)}
-    fill(lake, t.MEME_STATUS, [a_state(5, "ad", **before), a_state(1, "published", canonical_id="vk:slow:1", **VK)])
+    write(lake, t.MEME_STATUS, [a_state(5, "ad", **before), a_state(1, "published", canonical_id="vk:slow:1", **VK)])
     listed = {"url": None, "language": "en", "empty_streak": 0}
     sources = [
         {"source_id": "tg:daily", "platform": "telegram", "name": "daily", "state": "enabled"},
         {"source_id": "vk:slow", "platform": "vk", "name": "slow", "state": "snoozed", "snooze_reason": "stale_7d"},
         {"source_id": "ig:quiet", "platform": "instagram", "name": "quiet", "state": "in_moderation"},
     ]
-    fill(lake, t.MEME_SOURCES, [listed | source for source in sources])
+    write(lake, t.MEME_SOURCES, [listed | source for source in sources])
 
 
 def fill_ratings(lake: Lake) -> None:
@@ -82,7 +84,7 @@ def fill_ratings(lake: Lake) -> None:
         {"nlikes": 6, "ndislikes": 2, "nsent_events": 10, "day": DAY + timedelta(days=1)}
         | {"as_of": MORNING + timedelta(days=1)},
     ]
-    fill(lake, t.SOURCE_STATS, [{"source_id": "tg:daily", **counts, **row} for row in rated])
+    write(lake, t.SOURCE_STATS, [{"source_id": "tg:daily", **counts, **row} for row in rated])
     zero = dict.fromkeys(("ndislikes", "nsent", "age_days", "invited", "invited_by_channel", "n_lr", "n_es"), 0)
     base = {**zero, "lr_smoothed": 0.0, "engagement": 0.0, "as_of": MORNING}
     stats = [
@@ -92,7 +94,7 @@ def fill_ratings(lake: Lake) -> None:
         {"meme_id": "vk:slow:1", "day": DAY, "nlikes": 0},
         {"meme_id": "telegram:gone:1", "day": DAY, "nlikes": 9},
     ]
-    fill(lake, t.MEME_STATS, [base | row for row in stats])
+    write(lake, t.MEME_STATS, [base | row for row in stats])
 
 
 class Told:
@@ -146,7 +148,7 @@ def fill_events(lake: Lake) -> None:
     week = timedelta(days=7) / MINUTE
     told.send(6, week - 24 * 60, "dan", "low_sent", "like")
     told.send(8, week, "dan", "low_sent")
-    fill(lake, t.MEME_REACTIONS, told.rows)
+    write(lake, t.MEME_REACTIONS, told.rows)
     people = ("ann", "bob", "cat")
     queued = {"day": DAY, "refill_no": 0, "queued_at": MORNING, "expires_at": MORNING + 60 * MINUTE}
     places = [
@@ -155,7 +157,7 @@ def fill_events(lake: Lake) -> None:
         for user in people
         for number in (1, 2, 3, 4, 5)
     ]
-    fill(lake, t.RECOMMENDATION_QUEUES, places)
+    write(lake, t.RECOMMENDATION_QUEUES, places)
     offered = [
         {"day": DAY, "refill_no": refill_no, "user_id": user, "engine": engine, "rank": rank, "language": "en"}
         # What was offered again later says nothing of why a meme was sent before.
@@ -165,7 +167,7 @@ def fill_events(lake: Lake) -> None:
         for engine, scores in SCORES.items()
         for rank, (number, score) in enumerate(scores.items(), 1)
     ]
-    fill(lake, t.MEME_CANDIDATES, offered)
+    write(lake, t.MEME_CANDIDATES, offered)
 
 
 def a_call(
@@ -212,23 +214,19 @@ def fill_calls(lake: Lake) -> None:
         a_call(8, **unsent),
         a_call(9, day=DAY + timedelta(days=1)),
     ]
-    fill(lake, LLM_CALLS, calls)
+    write(lake, LLM_CALLS, calls)
     caps = [
         {"scope": FREE_TIER, "per": "D", "cap_calls": 8},
         {"scope": share(FREE_TIER, PRODUCT), "per": "D", "cap_calls": 7},
         {"scope": "all", "per": "D", "cap_usd": Decimal(1)},
     ]
-    fill(lake, SPEND_CAPS, [{"day": DAY, **cap} for cap in caps])
+    write(lake, SPEND_CAPS, [{"day": DAY, **cap} for cap in caps])
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    home = tmp_path_factory.mktemp("meme_marts")
-    settings = Settings(start_day=DAY, home=home, root=home)
+def fill(settings: Settings) -> None:
     lake = Lake(settings.lake_root)
     for part in (fill_catalogue, fill_ratings, fill_events, fill_calls):
         part(lake)
-    yield Built.over(settings)
 
 
 def test_each_post_ends_once_at_the_table_that_decides_with_its_reason(built: Built) -> None:

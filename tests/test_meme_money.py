@@ -64,7 +64,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Six memes of one channel on two days, made while it was nobody's turn; tests work on copies of its home."""
+    """Six memes of one channel on one day, made while it was nobody's turn; tests work on copies of its home."""
 
     archives: Path
     events: Path
@@ -76,7 +76,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     folder = tmp_path_factory.mktemp("gallery")
     made = Gallery(folder / "in", folder / "events", folder / "home")
     made.events.mkdir()
-    hung(made.archives, 6, 2)
+    hung(made.archives, 6, 1)
     with FakeProvider() as nobody, dg.DagsterInstance.ephemeral() as instance:
         settings = memes_over(made.archives, made.home, events=(str(made.events),))
         studio = Studio(asking(settings, nobody), FakeClock(AT), instance)
@@ -152,7 +152,7 @@ def test_nine_memes_a_quarter_of_an_hour_are_described_and_the_rest_wait_for_the
 
 
 def test_what_people_are_shown_comes_first_and_the_oldest_gets_its_place(open_studio: Open) -> None:
-    studio = open_studio()
+    studio = open_studio(6, days=2)
     shown = [f"telegram:cats:{n}" for n in (3, 4)]
     logs.EVENTS.append(
         studio.control,
@@ -299,7 +299,7 @@ def test_models_that_have_no_time_are_left_alone_and_their_memes_are_asked_for_w
     assert studio.keeper.tick("backlog")[0] == []
     studio.clock.now = due + timedelta(seconds=30)
     requests = studio.keeper.tick("backlog")[0]
-    assert len(requests) == 2
+    assert len(requests) == 1
     for request in requests:
         studio.keeper.perform(request, "")
     studio.describe()
@@ -421,7 +421,7 @@ def test_a_process_that_dies_in_the_middle_of_describing_asks_nothing_twice(
                 raise SystemExit
 
     studio = open_studio().again(observe=die)
-    request, _ = studio.plan()
+    (request,) = studio.plan()
     job = studio.world.defs.resolve_job_def("meme_days")
     found = job.execute_in_process(
         instance=studio.instance,

@@ -21,6 +21,7 @@ from magpie.memes.changes import QUIET_DAYS
 from magpie.memes.moderation import decide
 from magpie.memes.sources import Listed
 from magpie.memes.uploads import register
+from magpie.settings import Settings
 from magpie.sources.web import Page, Web, WebError
 from magpie.tables import Partitions
 from schedules.memes import FETCHES, MEME_DAYS, build_schedules
@@ -78,23 +79,55 @@ def landed(keeper: Keeper) -> list[dg.RunRequest]:
 
 
 @pytest.fixture
-def archives(tmp_path: Path) -> Path:
-    return tmp_path / "in"
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+# Below the home, so that files keep their names when it is copied.
+@pytest.fixture
+def archives(home: Path) -> Path:
+    return home / "in"
 
 
 @pytest.fixture
-def events(tmp_path: Path) -> Path:
-    return tmp_path / "events"
+def events(home: Path) -> Path:
+    return home / "events"
 
 
-@pytest.fixture
-def keeper(tmp_path: Path, archives: Path, events: Path) -> Iterator[Keeper]:
+def cats_of(home: Path) -> Settings:
+    return memes_over(home / "in", home, events=(str(home / "events"),))
+
+
+def begun(home: Path) -> Settings:
     """Three memes of a channel on two days, and a like."""
-    exported(archives, CATS, *(message(n, noon(day_of(n // 3), n)) for n in (1, 2, 3)))
-    told(events / "a.ndjson", event(1, "sent", "u1", "telegram:cats:1", noon(day_of(2))))
-    settings = memes_over(archives, tmp_path / "home", events=(str(events),))
+    exported(home / "in", CATS, *(message(n, noon(day_of(n // 3), n)) for n in (1, 2, 3)))
+    told(home / "events" / "a.ndjson", event(1, "sent", "u1", "telegram:cats:1", noon(day_of(2))))
+    return cats_of(home)
+
+
+@pytest.fixture
+def keeper(home: Path) -> Iterator[Keeper]:
+    """Nothing has been made yet of three memes."""
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Keeper(located(settings, instance))
+        yield Keeper(located(begun(home), instance))
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
+    """All that sensors ask for has been made; tests work on copies of its home."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Keeper(located(begun(tmp_path_factory.mktemp("settled")), instance))
+        made.until_quiet()
+        made.world.control.close()
+    return made
+
+
+@pytest.fixture
+def quiet(settled: Keeper, home: Path) -> Iterator[Keeper]:
+    """The daemon goes on after all that sensors asked for has been made of three memes."""
+    shutil.copytree(settled.world.settings.home, home, ignore=shutil.ignore_patterns("*.lock"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Keeper(located(cats_of(home), instance), dict(settled.cursors), set(settled.used))
 
 
 # --- new files ----------------------------------------------------------------------------------------------------
@@ -199,9 +232,8 @@ def closed(frame: pl.DataFrame) -> pl.DataFrame:
 # --- what people say ----------------------------------------------------------------------------------------------
 
 
-def test_a_decision_is_copied_into_the_lake_and_the_day_of_its_meme_gets_its_states_anew(keeper: Keeper) -> None:
-    keeper.until_quiet()
-    world = keeper.world
+def test_a_decision_is_copied_into_the_lake_and_the_day_of_its_meme_gets_its_states_anew(quiet: Keeper) -> None:
+    keeper, world = quiet, quiet.world
     assert state(world, "telegram:cats:1") == ("ok", "rules")
     decide(world.control, world.lake, "telegram:cats:1", "reject", actor="mona", at=NOW, operator=True)
     (landing,) = keeper.tick("new_memes")[0]
@@ -221,9 +253,8 @@ def test_a_decision_is_copied_into_the_lake_and_the_day_of_its_meme_gets_its_sta
     assert state(world, "telegram:cats:1")[0] == "ok"
 
 
-def test_a_source_that_is_snoozed_takes_its_memes_along_and_brings_them_back_when_it_wakes(keeper: Keeper) -> None:
-    keeper.until_quiet()
-    world = keeper.world
+def test_a_source_that_is_snoozed_takes_its_memes_along_and_brings_them_back_when_it_wakes(quiet: Keeper) -> None:
+    keeper, world = quiet, quiet.world
     listed = Listed.of(world.settings, rows(world.lake, t.MEME_FILES))
     for action, expected in (("snooze", "snoozed"), ("unsnooze", "ok")):
         channels.decide(world.control, listed, CATS, action, actor="mona", at=NOW, reason="because")
@@ -235,28 +266,28 @@ def test_a_source_that_is_snoozed_takes_its_memes_along_and_brings_them_back_whe
         assert keeper.until_quiet() == []
 
 
-def test_posts_of_a_source_that_nobody_listed_become_memes_when_it_is_enabled(keeper: Keeper, archives: Path) -> None:
+def test_posts_of_a_source_that_nobody_listed_become_memes_when_it_is_enabled(quiet: Keeper, archives: Path) -> None:
     exported(archives, "tg:newcomer", message(8, noon(day_of(1))))
-    keeper.until_quiet()
-    world = keeper.world
+    quiet.until_quiet()
+    world = quiet.world
     (row,) = rows(world.lake, t.MEMES).filter(pl.col("source_id") == "tg:newcomer").rows(named=True)
     assert (row["status"], row["reason"]) == ("rejected", "source_in_moderation")
     listed = Listed.of(world.settings, rows(world.lake, t.MEME_FILES))
     channels.decide(world.control, listed, "tg:newcomer", "enable", actor="mona", at=NOW)
-    keeper.until_quiet()
+    quiet.until_quiet()
     assert state(world, "telegram:newcomer:8")[0] == "ok"
 
 
 # --- copies that came late ----------------------------------------------------------------------------------------
 
 
-def test_an_older_copy_that_lands_late_makes_the_later_ones_its_copies(keeper: Keeper, archives: Path) -> None:
+def test_an_older_copy_that_lands_late_makes_the_later_ones_its_copies(quiet: Keeper, archives: Path) -> None:
     picture = drawn(77)
     exported(
         archives, DOGS, message(8, noon(day_of(1))), message(9, noon(day_of(2))), pictures={8: drawn(8), 9: picture}
     )
-    keeper.until_quiet()
-    assert state(keeper.world, "telegram:dogs:9")[0] == "ok"
+    quiet.until_quiet()
+    assert state(quiet.world, "telegram:dogs:9")[0] == "ok"
     exported(
         archives,
         "tg:cats",
@@ -264,16 +295,16 @@ def test_an_older_copy_that_lands_late_makes_the_later_ones_its_copies(keeper: K
         message(4, noon(D0, 4)),
         pictures={4: picture},
     )
-    (first,) = landed(keeper)
-    (follow,) = keeper.follows(keeper.perform(first, ""), "later_copies")
+    (first,) = landed(quiet)
+    (follow,) = quiet.follows(quiet.perform(first, ""), "later_copies")
     assert spans([follow]) == [(None, str(day_of(2)), str(day_of(2)))]
     assert selected(follow) == ("meme_duplicates", "meme_status")
-    assert state(keeper.world, "telegram:dogs:9")[0] == "ok", "until its own day is made again"
-    again = keeper.perform(follow, "meme_days")
-    (row,) = rows(keeper.world.lake, t.MEME_DUPLICATES).filter(pl.col("meme_id") == "telegram:dogs:9").rows(named=True)
+    assert state(quiet.world, "telegram:dogs:9")[0] == "ok", "until its own day is made again"
+    again = quiet.perform(follow, "meme_days")
+    (row,) = rows(quiet.world.lake, t.MEME_DUPLICATES).filter(pl.col("meme_id") == "telegram:dogs:9").rows(named=True)
     assert (row["verdict"], row["rule"], row["duplicate_of"]) == ("duplicate", "sha256", "telegram:cats:4")
-    assert state(keeper.world, "telegram:dogs:9")[0] == "duplicate"
-    assert keeper.follows(again, "later_copies") == [], "nothing comes after the last copy"
+    assert state(quiet.world, "telegram:dogs:9")[0] == "duplicate"
+    assert quiet.follows(again, "later_copies") == [], "nothing comes after the last copy"
 
 
 # --- what waits ---------------------------------------------------------------------------------------------------
@@ -476,14 +507,13 @@ def test_nothing_of_memes_runs_by_itself_until_it_is_switched_on(keeper: Keeper)
 
 
 def test_no_sensor_and_no_schedule_touches_the_network(
-    keeper: Keeper, archives: Path, monkeypatch: pytest.MonkeyPatch
+    quiet: Keeper, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper.until_quiet()
-    world = keeper.world
+    world = quiet.world
     settings = world.settings.model_copy(
         update={"memes": world.settings.memes.model_copy(update={"live": ("telegram", "vk", "instagram")})}
     )
-    now = Keeper(located(settings, world.instance, web=Web()), keeper.cursors, keeper.used)
+    now = Keeper(located(settings, world.instance, web=Web()), quiet.cursors, quiet.used)
     result = now.world.run("meme_days", tags=platforms_range(D0, D0))
     register(now.world.control, "u9", ["en"], at=NOW)
     exported(archives, DOGS, message(8, noon(day_of(4))))

@@ -1,13 +1,12 @@
 """The marts of spending, built by the real dbt from a real ledger whose numbers can be counted by hand."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from marts_world import Built
+from marts_world import Built, built
 from test_marts import lead, matched, read, rows, scored
 
 from dbt_project.assets import marts_assets
@@ -24,6 +23,8 @@ from magpie.llm.tables import LLM_CALLS, SPEND_CAPS
 from magpie.settings import Settings
 from magpie.tables import Partitions
 from tests.ledger_world import Books, FakeClock
+
+__all__ = ["built"]
 
 CENT = 10_000_000
 # Posts are older than the calls about them: the marts of spending go by the day of the call.
@@ -88,7 +89,7 @@ def spend(store: Store) -> None:
     made.hit(purpose("t3_l4"), 5)
 
 
-def fill(lake: Lake, store: Store) -> None:
+def fill_lake(lake: Lake, store: Store) -> None:
     days = [MONDAY, TUESDAY]
     lake.write(LLM_CALLS, export.llm_calls(store, days), Partitions.days(days))
     caps = export.spend_caps(LIMITS, days, SPEND_CAPS.empty(), TUESDAY)
@@ -102,17 +103,13 @@ def fill(lake: Lake, store: Store) -> None:
     lake.write(LEADS, rows(LEADS, *(lead(name, 60, **when) for name in names)), posts)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    home = tmp_path_factory.mktemp("spend_marts")
-    settings = Settings(start_day=POSTED, home=home, root=home)
+def fill(settings: Settings) -> None:
     control = Control(settings.control_database)
     store = Store(control)
     spend(store)
-    fill(Lake(settings.lake_root), store)
+    fill_lake(Lake(settings.lake_root), store)
     store.close()
     control.close()
-    yield Built.over(settings)
 
 
 def test_each_scope_has_its_spend_of_the_day_beside_its_cap(built: Built) -> None:

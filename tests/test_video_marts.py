@@ -1,13 +1,12 @@
 """The marts of videos, built by the real dbt over a small lake whose numbers can be counted by hand."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
 import pytest
-from marts_world import Built
+from marts_world import Built, built
 from polars.testing import assert_frame_equal
 
 from magpie.lake import Lake
@@ -16,6 +15,8 @@ from magpie.tables import Partitions, Table
 from magpie.videos import tables as t
 from magpie.videos.digest import changes_of_mind
 from magpie.videos.outcomes import TRACK_RECORD, track_record
+
+__all__ = ["built"]
 
 ALPHA, BETA = "UC" + "a" * 22, "UC" + "b" * 22
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
@@ -103,7 +104,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def fill(lake: Lake, table: Table, *given: dict[str, Any]) -> None:
+def write(lake: Lake, table: Table, *given: dict[str, Any]) -> None:
     """Write rows: what a row does not give is its table's default above, or null."""
     empty = dict.fromkeys(table.dtypes)
     frame = pl.DataFrame([empty | DEFAULTS[table.name] | row for row in given], schema=table.dtypes)
@@ -149,9 +150,9 @@ def fill_states(lake: Lake) -> None:
         video("redated", day=TUESDAY, title="About the same, dated"),
     ]
     # First seen without a date, and in a later run dated to Tuesday.
-    fill(lake, t.VIDEOS, video("redated", date_precision="unknown", day=WEDNESDAY))
-    fill(lake, t.VIDEOS, *videos)
-    fill(
+    write(lake, t.VIDEOS, video("redated", date_precision="unknown", day=WEDNESDAY))
+    write(lake, t.VIDEOS, *videos)
+    write(
         lake,
         t.TRANSCRIPTS,
         *(heard(name) for name in ("read", "quiet", "unread", "capped", "gave_up")),
@@ -159,7 +160,7 @@ def fill_states(lake: Lake) -> None:
         unheard("silent", "failed", "no_captions", observed="80.0 h", threshold="72 h"),
         unheard("tokens", **pending, reason="po_token_required"),
     )
-    fill(
+    write(
         lake,
         t.VIDEO_ANALYSES,
         analysis("read", "a1", cost_usd=Decimal("0.004")),
@@ -179,7 +180,7 @@ def fill_mentions(lake: Lake) -> None:
     """Alpha on NVDA through time; the two versions of one video; outcomes for some of it."""
     other = {"analysis_id": "a2", "is_active": False}
     last_year, in_range = MONDAY - timedelta(days=181), MONDAY - timedelta(days=180)
-    fill(
+    write(
         lake,
         t.STOCK_MENTIONS,
         said("m1", "buy"),
@@ -200,7 +201,7 @@ def fill_mentions(lake: Lake) -> None:
         said("f2", "sell", "AMD", day=last_year, video_id="far________", analysis_id="f"),
         *(said(name, "sell", channel_id=BETA, video_id="beta_______", analysis_id="b") for name in ("b1", *TWENTY)),
     )
-    fill(lake, t.PICK_OUTCOMES, *outcomes())
+    write(lake, t.PICK_OUTCOMES, *outcomes())
 
 
 def outcomes() -> list[dict[str, Any]]:
@@ -228,7 +229,7 @@ def outcomes() -> list[dict[str, Any]]:
 def fill_consensus(lake: Lake) -> None:
     """NVDA and AMD published on Tuesday, MSFT lukewarm, INTC last spoken of on Monday, BTC without a name."""
     tuesday = {"day": TUESDAY}
-    fill(
+    write(
         lake,
         t.TICKER_CONSENSUS,
         {"day": MONDAY, "symbol": "NVDA", "score": 70.0},
@@ -240,18 +241,14 @@ def fill_consensus(lake: Lake) -> None:
         {**tuesday, "symbol": "MSFT", "score": 55.0, "published": False, "agreement": None},
     )
     names = {"NVDA": "NVIDIA Corp", "AMD": "Advanced Micro Devices Inc", "INTC": "Intel Corp", "MSFT": "Microsoft Corp"}
-    fill(lake, t.SYMBOLS, *({"symbol": symbol, "name": name} for symbol, name in names.items()))
+    write(lake, t.SYMBOLS, *({"symbol": symbol, "name": name} for symbol, name in names.items()))
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    home = tmp_path_factory.mktemp("video_marts")
-    settings = Settings(start_day=MONDAY, home=home, root=home)
+def fill(settings: Settings) -> None:
     lake = Lake(settings.lake_root)
     fill_states(lake)
     fill_mentions(lake)
     fill_consensus(lake)
-    yield Built.over(settings)
 
 
 def by_video(built: Built, mart: str, *columns: str) -> dict[str, tuple[Any, ...]]:

@@ -188,10 +188,13 @@ def requested(**given: Any) -> RunRequest:
 
 
 def having(base: Settings, *, campaigns: bool, channels: bool) -> Settings:
+    """The settings with these products and no memes."""
     return base.model_copy(
         update={
             "campaigns": base.campaigns if campaigns else (),
             "channels": base.channels if channels else (),
+            "meme_sources": (),
+            "memes": base.memes.model_copy(update={"archives": (), "events": ()}),
         }
     )
 
@@ -263,9 +266,8 @@ def test_a_run_of_everything_makes_both_products_and_what_fails_stops_what_comes
 ) -> None:
     archive(tmp_path / "posts" / "posts.ndjson", submission("one", D0))
     posts = settings_over(tmp_path / "posts", tmp_path / "home")
-    both = posts.model_copy(
-        update={"videos": videos_over(files, tmp_path / "home", prices=(), consensus_days=3).videos}
-    )
+    videos = videos_over(files, tmp_path / "home", prices=(), consensus_days=3).videos
+    both = having(posts.model_copy(update={"videos": videos}), campaigns=True, channels=True)
     outcome, told = run_plainly(both, product=None, last=D0)
     assert outcome.failures == ()
     assert rows(lake_of(both), leads.REDDIT_POSTS).height == 1

@@ -515,13 +515,13 @@ def test_a_poll_without_leave_fails_for_good_with_one_line(watcher: Watcher) -> 
 
 
 def test_no_sensor_and_no_schedule_touches_the_network(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    watcher.until_quiet()
+    watcher.spans()
     settings = watcher.world.settings
     live = settings.model_copy(update={"videos": settings.videos.model_copy(update={"live": True})})
     now = watcher.restarted(live)
     wait(now.world.control, "transcripts", TEAPOT, "awaiting_captions", NOW - timedelta(minutes=1))
     finished = {
-        "days_after_channels": now.world.run("channel_days", partition_key=_key(TEAPOT), asset_selection=[VIDEOS]),
+        "days_after_channels": now.world.run("channel_days", partition_key=_key(TEAPOT)),
         "outcomes_after_prices": now.world.run("price_days", partition_key=str(D0)),
     }
 
@@ -536,9 +536,6 @@ def test_no_sensor_and_no_schedule_touches_the_network(watcher: Watcher, monkeyp
         now.follows(result, name)
     for name in ("consensus_daily", "no_captions_weekly"):
         scheduled(now.world, name, NOW)
-
-
-VIDEOS = dg.AssetKey("videos")
 
 
 def _key(channel: str) -> dg.MultiPartitionKey:

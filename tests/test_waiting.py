@@ -1,6 +1,7 @@
 """Rows that wait for money, quotas and time: who asks for them again, when, and that nothing is paid twice for it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -31,7 +32,7 @@ from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
 from resources.llm import Llm
 from sensors.discovery import sync_campaigns
-from tests.dagster_world import archive, settings_over, submission
+from tests.dagster_world import archive, settings_over, submission, world
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
 
@@ -182,19 +183,28 @@ def fake() -> Iterator[FakeProvider]:
         yield server
 
 
-@pytest.fixture
-def office(tmp_path: Path, fake: FakeProvider) -> Iterator[Office]:
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Twelve posts on four days, matched, of which nobody has asked a model; tests work on copies of its home."""
+    folder = tmp_path_factory.mktemp("matched")
     lines = [submission(f"p{day.day}{n}", day) for day in DAYS for n in range(3)]
-    archive(tmp_path / "in" / "posts.ndjson", *lines)
-    settings = with_caps(settings_over(tmp_path / "in", tmp_path / "home"), fake, Decimal("1"))
-    with dg.DagsterInstance.ephemeral() as instance:
-        sync_campaigns(instance, settings)
-        made = Office(settings, FakeClock(D), fake, instance)
+    archive(folder / "in" / "posts.ndjson", *lines)
+    settings = settings_over(folder / "in", folder / "home")
+    with world(settings) as made:
         made.run("reddit_landing")
         made.run("reddit_days", tags=day_range(DAYS[0], DAYS[-1]))
         made.run("campaign_words", partition_key=CAMPAIGN)
         made.run("campaign_days", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[-1]))
-        yield made
+    return settings
+
+
+@pytest.fixture
+def office(matched: Settings, tmp_path: Path, fake: FakeProvider) -> Iterator[Office]:
+    shutil.copytree(matched.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock"))
+    settings = with_caps(matched.model_copy(update={"home": tmp_path / "home"}), fake, Decimal("1"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        sync_campaigns(instance, settings)
+        yield Office(settings, FakeClock(D), fake, instance)
 
 
 def answers(office: Office) -> dg.ExecuteInProcessResult:

@@ -3,11 +3,12 @@
 Belongs here: measuring, the plain ways, the tables. Does not belong here: made-up memes and people (`meme_world.py`),
 pictures (`meme_pictures.py`), how good the verdicts on copies are (`meme_duplicates.py`).
 
-    python -m benchmarks.memes [--only hashing search copies statistics query refills year] [--rounds 5]
+    python -m benchmarks.memes [--only hashing search texts copies statistics query refills year] [--rounds 5]
 
-Each measure runs in a process of its own, so that its peak memory is its own. Both sides of a comparison take turns,
-and the fastest turn of each counts, because other work on the machine can only slow a turn down; the median is beside
-it. Reactions of people are made once and lie in benchmarks/.work.
+Each measure runs in a process of its own, so that its peak memory is its own. In hashing and search both sides take
+turns; the query that the statistics are held against is a measure of its own, and the plain refill comes after ours.
+Best and median are told, because other work on the machine can only slow a turn down; targets of search and refills are
+held against the median, the others against the best. Reactions and texts are made once and lie in benchmarks/.work.
 """
 
 import argparse
@@ -21,9 +22,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -52,6 +54,7 @@ from magpie.memes.status import meme_status
 from magpie.memes.user_stats import SessionRules, user_source_stats, user_stats
 from magpie.settings import Settings
 from magpie.tables import Partitions
+from magpie.text.trigrams import similar_pairs, similarities
 
 WORK = Path("benchmarks/.work/memes")
 RULES = DuplicateRules.of(Memes())
@@ -59,14 +62,18 @@ NOTHING = pl.DataFrame(schema={"meme_id": pl.String})
 SEED = 20_261_120
 
 PICTURES, THUMBNAIL_PX, TARGET_SHARE = 120, 320, 0.8
-NEW, STORED, KNOWN, TARGET_SEARCH_S = 1000, 1_000_000, 50_000, 1.0
-# Rows of `meme_reactions`: 6.3 million sends, of which 3.7 million are reacted to.
+NEW, STORED, KNOWN, TARGET_SEARCH_S = 1000, 1_000_000, 200_000, 1.0
+TEXTS, TARGET_TEXTS_S, TARGET_TEXTS_MIB = 1_000_000, 10, 2048
+# New and known texts of which all pairs are measured, to hold the join against.
+MEASURED = (20, 20_000)
+# Rows of `meme_reactions`: 6.3 million sends, of which 3.7 million are reacted to. So ten million reactions are read as
+# ten million events, sends included.
 AUDIENCE = meme_world.Audience(events=10_000_000, days=60, people=30_000, memes=60_000)
 TARGET_STATISTICS_S, TARGET_STATISTICS_MIB = 60, 4096
 SERVABLE, TARGET_REFILL_MS = 200_000, 50
 # People by how many memes they were sent: one of each plan.
 SENT = (0, 10, 20, 60, 300, 2000)
-YEAR, YEAR_DAYS = 20_000, 365
+YEAR, YEAR_DAYS = 200_000, 365
 
 
 @contextmanager
@@ -139,6 +146,46 @@ def measure_search(rounds: int) -> dict[str, Any]:
     return {"sides": sides, "pairs": found.height}
 
 
+def known_texts() -> pl.Series:
+    """Made-up texts that are long enough to be compared; made where they are not there yet."""
+    file = WORK / f"texts-{TEXTS + NEW}.parquet"
+    if not file.is_file():
+        # In a process of its own, whose memory does not count.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(_make_texts, file).result()
+    return pl.read_parquet(file)["text"]
+
+
+def _make_texts(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    long: list[str] = []
+    for number in range(1000):
+        made = meme_world.texts(NEW + TEXTS // 4, np.random.default_rng((SEED, number)))
+        long += [text for text in made if len(text) >= RULES.text_only_len]
+        if len(long) >= TEXTS + NEW:
+            break
+    pl.DataFrame({"text": long[: TEXTS + NEW]}).write_parquet(file)
+
+
+def measure_texts(rounds: int) -> dict[str, Any]:
+    """Seconds to find all known texts that are as similar as new ones must be; some pairs are measured one by one."""
+    both = known_texts()
+    new, known = both.head(NEW), both.tail(TEXTS)
+    took: list[float] = []
+    for _ in range(min(rounds, 3)):
+        with timed(took):
+            found = similar_pairs(new, known, RULES.text_only_min)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    few, many = MEASURED
+    alike = similarities(new[:few].gather(np.repeat(np.arange(few), many)), pl.concat([known[:many]] * few))
+    plain = (alike >= RULES.text_only_min).sum()
+    joined = found.filter((pl.col("left") < few) & (pl.col("right") < many)).height
+    if joined != plain:
+        raise AssertionError(f"{joined} pairs, {plain} by measuring each")
+    mean = float(known.str.len_chars().mean())  # type: ignore[arg-type]
+    return {"sides": {"ours": took}, "pairs": found.height, "characters": mean, "join_mib": peak}
+
+
 def measure_copies(rounds: int) -> dict[str, Any]:
     """Seconds of the whole verdict on new memes, texts too, when so many are known."""
     both = meme_world.facts(KNOWN + NEW, 365, SEED)
@@ -180,7 +227,7 @@ def reactions_lake() -> Lake:
 
 
 def measure_statistics(rounds: int) -> dict[str, Any]:
-    """Seconds of the four tables of the last day over all reactions, each with a reading of its own, as assets do."""
+    """Seconds of the four tables of the last day, made of one reading of all reactions as in a run."""
     events, last = reactions_lake().read(t.MEME_REACTIONS), meme_world.START + timedelta(days=AUDIENCE.days)
     day, rating, session = (last - timedelta(days=1)).date(), RatingRules.of(Memes()), SessionRules.of(Memes())
     tables: dict[str, Callable[[base.History], pl.DataFrame]] = {
@@ -190,21 +237,19 @@ def measure_statistics(rounds: int) -> dict[str, Any]:
         "user_source_stats": lambda held: user_source_stats(held, [day], NOTHING),
     }
     sides: dict[str, list[float]] = {"fold": [], **{name: [] for name in tables}, "all": []}
-    rows = {}
-    for _ in range(min(rounds, 2)):
+    for _ in range(min(rounds, 3)):
+        made = {}
         with timed(sides["all"]):
+            with timed(sides["fold"]):
+                held = base.History.of(events, AUDIENCE.catalogue, last)
             for name, make in tables.items():
-                with timed(sides["fold"]):
-                    held = base.History.of(events, AUDIENCE.catalogue, last)
                 with timed(sides[name]):
-                    made = make(held)
-                rows[name] = made.height
-                if name == "meme_stats":
-                    made.select("meme_id", "nlikes", "ndislikes", "nsent", "n_lr", "lr_smoothed").write_parquet(
-                        WORK / "rated.parquet"
-                    )
+                    made[name] = make(held)
+        del held
+    counted = ("meme_id", "nlikes", "ndislikes", "nsent", "n_lr", "lr_smoothed")
+    made["meme_stats"].select(counted).write_parquet(WORK / "rated.parquet")
     kinds = dict(events.group_by("kind").len().collect(engine="streaming").iter_rows())
-    return {"sides": sides, "rows": rows, "kinds": kinds}
+    return {"sides": sides, "rows": {name: frame.height for name, frame in made.items()}, "kinds": kinds}
 
 
 # The definition of likes, dislikes, sends and lr_smoothed as one query.
@@ -332,6 +377,7 @@ def _plain_refill(shelf: meme_world.Shelf, rounds: int) -> list[float]:
 MEASURES: dict[str, Callable[[int], dict[str, Any]]] = {
     "hashing": measure_hashing,
     "search": measure_search,
+    "texts": measure_texts,
     "copies": measure_copies,
     "statistics": measure_statistics,
     "query": measure_query,
@@ -386,6 +432,17 @@ def search_table(found: dict[str, Any]) -> tuple[str, bool]:
     return "\n".join(lines), statistics.median(sides["cold"]) < TARGET_SEARCH_S
 
 
+def texts_table(found: dict[str, Any]) -> tuple[str, bool]:
+    took, peak = found["sides"]["ours"], found["join_mib"]
+    lines = [
+        f"| {NEW:,} texts against {TEXTS:,} of {found['characters']:.0f} characters | s, best | median | |",
+        "|---|---:|---:|---|",
+        _line("**join by similarity**", took, 1, f"{found['pairs']:,} pairs"),
+        f"\nPeak {peak:,.0f} MiB, texts and interpreter included.",
+    ]
+    return "\n".join(lines), min(took) < TARGET_TEXTS_S and peak < TARGET_TEXTS_MIB
+
+
 def copies_table(found: dict[str, Any]) -> tuple[str, bool]:
     head = f"| {NEW:,} new memes, {KNOWN:,} known | s, best | median | verdicts |"
     told = ", ".join(f"{name} {count}" for name, count in sorted(found["verdicts"].items()))
@@ -406,7 +463,7 @@ def statistics_table(found: dict[str, Any]) -> tuple[str, bool]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found["kinds"].items()))
     lines = [f"| {kinds} | s, best | median | rows |", "|---|---:|---:|---:|"]
     for side, took in found["sides"].items():
-        name = {"all": "**the four tables, each with a fold of its own**", "fold": "fold of all events"}.get(side, side)
+        name = {"all": "**the four tables with one fold**", "fold": "fold of all events"}.get(side, side)
         rows = found["rows"].get(side)
         lines.append(_line(name, took, 1, "" if rows is None else f"{rows:,}"))
     peak, seconds = found["peak_mib"], min(found["sides"]["all"])
@@ -441,6 +498,7 @@ def _p95(took: list[float]) -> float:
 TABLES: dict[str, tuple[Callable[[dict[str, Any]], tuple[str, bool]], str]] = {
     "hashing": (hashing_table, f"at least {TARGET_SHARE:.0%} of a bare loop"),
     "search": (search_table, f"from the column below {TARGET_SEARCH_S:.0f} s, median"),
+    "texts": (texts_table, f"below {TARGET_TEXTS_S} s and {TARGET_TEXTS_MIB:,} MiB"),
     "copies": (copies_table, ""),
     "statistics": (statistics_table, f"below {TARGET_STATISTICS_S} s and {TARGET_STATISTICS_MIB:,} MiB"),
     "query": (query_table, ""),

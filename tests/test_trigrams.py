@@ -1,7 +1,9 @@
 """Trigram similarity: the measure of pg_trgm, and a join that finds what comparing all pairs finds."""
 
 import re
+import sys
 import unicodedata
+from random import Random
 
 import polars as pl
 import pytest
@@ -86,3 +88,27 @@ def test_the_join_goes_over_more_texts_than_it_holds_at_a_time(monkeypatch: pyte
     monkeypatch.setattr("magpie.text.trigrams._BLOCK_TEXTS", 37)
     monkeypatch.setattr("magpie.text.trigrams._BLOCK_PAIRS", 100)
     assert whole.height > 60 and similar_pairs(texts[:60], texts, 0.7).equals(whole)
+
+
+def test_the_join_finds_long_and_short_texts_alike() -> None:
+    chance, words = Random(5), [f"{head}{tail}{head}" for head in "bdfgklmn" for tail in ("a", "oo", "ei", "u")]
+    texts: list[str] = []
+    for length in (1, 3, 8, 20, 60, 200, 600, 1500):
+        for _ in range(4):
+            said = [chance.choice(words) + str(chance.randrange(10**4)) for _ in range(length)]
+            changed = [word if chance.random() < 0.8 else chance.choice(words) for word in said]
+            texts += [" ".join(said), " ".join(changed)]
+    found = similar_pairs(pl.Series(texts), pl.Series(texts[::-1]), 0.6)
+    every = [(left, right) for left in texts for right in texts[::-1]]
+    alike = similarities(pl.Series([left for left, _ in every]), pl.Series([right for _, right in every]))
+    wanted = [(n // len(texts), n % len(texts), value) for n, value in enumerate(alike) if value >= 0.6]
+    assert found.rows() == wanted and len(wanted) > len(texts)
+
+
+def test_texts_in_all_letters_there_are_do_not_disturb_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("magpie.text.trigrams._READ_TEXTS", 10_000)
+    letters = (chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
+    every = "".join(letter for letter in letters if letter.isalnum())
+    texts = ["the cat sat", *(f"word {number}" for number in range(9000)), "the cat sits"]
+    found = similar_pairs(pl.Series([every, "the cat sat"]), pl.Series([*texts, every]), 0.5)
+    assert found.rows() == [(0, 9002, 1.0), (1, 0, 1.0), (1, 9001, plain("the cat sat", "the cat sits"))]

@@ -16,7 +16,7 @@ from magpie.errors import UserError
 HELP = "Rehearse failures: a model provider on this machine that misbehaves as told."
 app = typer.Typer(no_args_is_help=True, help=HELP)
 
-SERVED = ("openai", "anthropic", "openrouter", "local")
+SERVED = ("openai", "anthropic", "openrouter", "runware", "local")
 EXAMPLE_FAULT = '{"kind": "429", "retry_after": "300"}'
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY")
 

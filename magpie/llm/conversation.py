@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # So much of a bad answer is shown to the model again; the whole is in the journal.
 SHOWN_BACK_CHARS = 4000
 OFFLINE = "offline"
+# How an answer was found that is no JSON, where a function takes such.
+AS_TEXT = "text"
 
 
 class Door(Protocol):
@@ -261,18 +263,23 @@ class Conversation:
 
     def _judge(self, reply: Reply, *, last_try: bool) -> _Judged:
         found: Extracted = extract(reply.text, self.spec.output)
-        if found.value is None:
-            return _Judged(None, found.strategy, found.problem)
+        strategy: str = found.strategy
         try:
-            return _Judged(self.spec.check(found.value, self.item.row, last_try), found.strategy)
+            answer = found.value
+            # Of a text that was cut off nobody can tell how much is missing.
+            if answer is None and self.spec.from_text and reply.finish_reason != "length":
+                answer, strategy = self.spec.from_text(reply.text), AS_TEXT
+            if answer is None:
+                return _Judged(None, found.strategy, found.problem)
+            return _Judged(self.spec.check(answer, self.item.row, last_try), strategy)
         except InvalidAnswer as error:
-            return _Judged(None, found.strategy, str(error))
+            return _Judged(None, strategy, str(error))
         except ValidationError as error:
-            return _Judged(None, found.strategy, validation_message(error))
+            return _Judged(None, strategy, validation_message(error))
         except Exception:
             # A rule that breaks on an answer must not take the paid answers of the other rows with it.
             log.exception("%s: the check broke on the answer for %s", self.spec.name, self.item.row["row_ref"])
-            return _Judged(None, found.strategy, "the rule that checks it broke", broken=True)
+            return _Judged(None, strategy, "the rule that checks it broke", broken=True)
 
     def _declined(self, outcome: Outcome, model: Model, answer: Answered) -> Outcome:
         refused = Refused("refused", "the model declined to answer")

@@ -100,7 +100,7 @@ class GatewayEmbedder:
         hits = []
         for key, entry in entries.items():
             text, request = asked.keyed[key]
-            found[text] = _unit(entry.exchange.body)
+            found[text] = unit(entry.exchange.body)
             purpose = replace(self._purpose, row_ref=asked.refs.get(text))
             hits.append((gateway.booking(request, purpose, 0, "journal", claims=()), entry.cost_nano, None))
         if hits:
@@ -124,7 +124,7 @@ class GatewayEmbedder:
         if isinstance(outcome, Answered):
             vectors, call_id = outcome.reply.vectors, outcome.call_id
             if [len(raw) for raw in vectors] == [4 * self.dims] * len(keys):
-                found |= {text: _unit(raw) for text, raw in zip(texts, vectors, strict=True)}
+                found |= {text: unit(raw) for text, raw in zip(texts, vectors, strict=True)}
                 refs = {key: asked.refs[text] for key, text in zip(keys, texts, strict=True) if text in asked.refs}
                 gateway.store.write(lambda c: _accept(c, call_id, refs))
                 return frozenset()
@@ -150,7 +150,8 @@ def ask_for(model: Model, texts: tuple[str, ...]) -> Ask:
     return Ask("embedding", texts=texts, dims=model.dims)
 
 
-def _unit(raw: bytes) -> np.ndarray:
+def unit(raw: bytes) -> np.ndarray:
+    """A vector of the journal, of length 1."""
     vector = np.frombuffer(raw, dtype="<f4").astype(np.float64)
     length = float(np.linalg.norm(vector))
     return (vector / length if length > 0 else vector).astype(np.float32)

@@ -31,6 +31,7 @@ from magpie.llm.models import FREE_ALIAS, Model, Models
 from magpie.llm.money import to_usd
 from magpie.llm.progress import Report, Tracker
 from magpie.llm.prompts import rendered, resolve
+from magpie.llm.providers.lookup import IMAGE_PROVIDERS
 from magpie.llm.purpose import Purpose
 from magpie.llm.refusal import INVALID_S, OF_ANSWER, REST_S, TRANSPORT_S, Refused, after, escalating
 from magpie.llm.relay import Relay
@@ -43,8 +44,9 @@ from magpie.llm.task import Scope, Summary, TaskEntry
 log = logging.getLogger(__name__)
 
 OFFLINE = "offline"
-# A server of the user's own needs no key, so it says nothing about whether models are in use.
+# A server of the user's own needs no key, and who makes images answers nothing: neither says that models are in use.
 LOCAL = "local"
+ANSWER_NOTHING = frozenset({LOCAL, *IMAGE_PROVIDERS})
 # What speaks of a fault in the function or its model; limits and refusals do not.
 FAILURES = frozenset({"transport", "internal_error", "invalid_output"})
 # Rows are prepared and looked up in the journal so many at a time.
@@ -119,7 +121,7 @@ class Engine:
     def offline(self) -> bool:
         """No provider can be called: by settings, or because no key is set."""
         return self.settings.provider == OFFLINE or not any(
-            provider.has_key for name, provider in self.gateway.providers.items() if name != LOCAL
+            provider.has_key for name, provider in self.gateway.providers.items() if name not in ANSWER_NOTHING
         )
 
     def candidates(self, chosen: Chosen) -> tuple[Model, ...]:
@@ -477,8 +479,8 @@ def _input_hash(
 
 
 def _row(item: Prepared, outcome: Outcome, bill: history.Past, pace: Pace, now: datetime) -> dict[str, Any]:
-    status, reason, not_before = _fate(outcome, bill, pace, now)
     refused = outcome.refused
+    status, reason, not_before = fate_of(refused, bill, pace, now)
     return {
         "row_ref": str(item.row["row_ref"]),
         "partition": item.row.get("partition"),
@@ -504,9 +506,10 @@ def _row(item: Prepared, outcome: Outcome, bill: history.Past, pace: Pace, now: 
     }
 
 
-def _fate(outcome: Outcome, bill: history.Past, pace: Pace, now: datetime) -> tuple[str, str | None, datetime | None]:
+def fate_of(
+    refused: Refused | None, bill: history.Past, pace: Pace, now: datetime
+) -> tuple[str, str | None, datetime | None]:
     """Status, reason and waiting time; faults that come again wait longer, bad answers end with the third."""
-    refused = outcome.refused
     if refused is None:
         return "ok", None, None
     if refused.reason in OF_ANSWER and (pace.hand_on or refused.reason != "refused"):

@@ -1,4 +1,4 @@
-"""A model provider on loopback that costs nothing: four APIs in full, and every way in which they fail.
+"""A model provider on loopback that costs nothing: five APIs in full, and every way in which they fail.
 
 Belongs here: the server's life and what can be set and asked of it. Does not belong here: its parts (`fake/`).
 
@@ -20,6 +20,7 @@ from magpie.llm.fake.counters import Counters, Seen
 from magpie.llm.fake.handler import Handler
 from magpie.llm.fake.misbehaviour import FakeFault, Faults
 from magpie.llm.fake.replies import Price, per_million
+from magpie.llm.fake.runware import Tasks
 from magpie.utc import utc_now
 
 __all__ = ["FakeFault", "FakeProvider", "Seen", "per_million"]
@@ -65,7 +66,7 @@ class FakeProvider:
         self.models = None if models is None else frozenset(models)
         self.keys = None if keys is None else frozenset(keys)
         self.free_limit, self.free_used, self.balance_usd = free_limit, free_used, balance_usd
-        self.counters, self.faults = Counters(), Faults()
+        self.counters, self.faults, self.tasks = Counters(), Faults(), Tasks()
         self._stopping = threading.Event()
         self._server = _Server(port, type("BoundHandler", (Handler,), {"fake": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
@@ -76,7 +77,7 @@ class FakeProvider:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def base_url(self, provider: str) -> str:
-        """What to set as base URL of a provider: openai, anthropic, openrouter, local."""
+        """What to set as base URL of a provider: openai, anthropic, openrouter, local, runware."""
         return self.url + BASE_PATHS[provider]
 
     def misbehave(self, kind: str, **settings: Any) -> None:
@@ -121,9 +122,10 @@ class FakeProvider:
         return self.counters.billed_nano
 
     def reset(self) -> None:
-        """Forget counts and faults."""
+        """Forget counts, faults and tasks."""
         self.counters.reset()
         self.faults.clear()
+        self.tasks.clear()
 
     def start(self) -> Self:
         self._thread.start()

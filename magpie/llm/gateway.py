@@ -244,7 +244,7 @@ class Gateway:
             detail = f"{request.provider}/{request.model} has no known price; enter it in prices.yaml"
             return Refused("unpriced_model", detail)
         size = request.wire_bytes, _messages(request), len(request.images), request.max_output_tokens
-        return rates.ceiling(*size), rates.version
+        return rates.ceiling(*size, images_made=request.images_made), rates.version
 
     def most_tokens(self, request: Request) -> tuple[int, int]:
         """The most tokens a request and its answer can have: those that its ceiling is reckoned by."""
@@ -319,7 +319,7 @@ class Gateway:
                 log.error("the answer of call %s could not be journalled: %s", booking.call_id, error.strerror)
             self._observe("journalled", booking.call_id)
 
-        return self.providers[request.provider].send(request, timeout, keep)
+        return self.providers[request.provider].send(replace(request, call_id=booking.call_id), timeout, keep)
 
     def _settle(self, request: Request, booking: Booking, reply: Reply, exchange: Exchange) -> Settlement:
         """Book what an answered call came to, journal its answers and let go of its body."""

@@ -14,9 +14,10 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from magpie.errors import UserError
+from magpie.llm.image_sizes import Size, SizeRule, Sizes, parsed
 
 Kind = Literal["text", "embedding", "moderation", "image"]
 Quality = Literal["basic", "quality", "premium"]
@@ -45,6 +46,8 @@ class Model:
         dims: vector length of an embedding model.
         tokens_per_credit: of credits v2 (`credits.py`); None: that of the operation.
         quality: of an image model, for credits v2.
+        sizes: that an image model makes; empty: none is known, so none can be asked for.
+        most_prompt_chars: of an image model's prompt; None: not known.
     """
 
     provider: str
@@ -60,6 +63,8 @@ class Model:
     dims: int | None = None
     tokens_per_credit: int | None = None
     quality: Quality = "basic"
+    sizes: Sizes = ()
+    most_prompt_chars: int | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +95,29 @@ class Ending:
     days_left: int
 
 
+class _SizeRule(BaseModel):
+    """A rule of sizes, as a file writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Bounds that keep the number of sizes, which are gone through one by one, in the ten thousands.
+    multiple: int = Field(ge=8, le=1024)
+    least_side: int = Field(ge=1, le=4096)
+    most_side: int = Field(ge=1, le=4096)
+    most_ratio: int | None = Field(default=None, ge=1)
+    least_pixels: int = Field(default=1, ge=1)
+    most_pixels: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _allows_some(self) -> "_SizeRule":
+        if next(self.rule().all(), None) is None:
+            raise ValueError("no size keeps this rule")
+        return self
+
+    def rule(self) -> SizeRule:
+        return SizeRule(**self.model_dump())
+
+
 class _Row(BaseModel):
     """The fields of Model, as a file writes them; only those that are written count."""
 
@@ -108,9 +136,21 @@ class _Row(BaseModel):
     dims: int | None = Field(default=None, ge=1)
     tokens_per_credit: int | None = Field(default=None, ge=1)
     quality: Quality = "basic"
+    sizes: tuple[str, ...] | _SizeRule = ()
+    most_prompt_chars: int | None = Field(default=None, ge=1)
+
+    @field_validator("sizes")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...] | _SizeRule) -> tuple[str, ...] | _SizeRule:
+        for text in value if isinstance(value, tuple) else ():
+            parsed(text)
+        return value
 
     def fields(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True, by_alias=True)
+        fields = self.model_dump(exclude_unset=True, by_alias=True)
+        if "sizes" in fields:
+            fields["sizes"] = self.sizes.rule() if isinstance(self.sizes, _SizeRule) else _listed(self.sizes)
+        return fields
 
 
 class _Overrides(BaseModel):
@@ -285,6 +325,10 @@ class Models:
             if not at.vision:
                 raise UserError(f"{where}: {at.name} must have vision: true under llm.models")
             at = self._rows[at.provider, at.successor] if at.successor else None
+
+
+def _listed(texts: Iterable[str]) -> tuple[Size, ...]:
+    return tuple(parsed(text) for text in texts)
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -62,6 +62,8 @@ def effect_of(fault: Fault, provider: str, model: str, est_nano: int, free_tier:
         return Effect(books, transport, retry=True, failure=True)
     if kind in ("cut", "bad_body", "error_body"):
         return _unknown(fault, est_nano, now)
+    if kind == "refused":
+        return Effect(books, Refused("refused", fault.message))
     if kind == "invalid_request":
         return Effect(books, Refused("invalid_request", fault.message))
     if kind == "auth":

@@ -11,9 +11,9 @@ that comes to pass nobody knows before, so those calls are not in the plan.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 import sqlalchemy as sa
@@ -22,7 +22,8 @@ from magpie.llm import history, journal, ledger
 from magpie.llm.conversation import Conversation
 from magpie.llm.embedding import BATCH, ask_for
 from magpie.llm.engine import OFFLINE, ROWS_PER_BLOCK, Asking, Engine
-from magpie.llm.gateway import TERMS, Answered, Clock, Terms
+from magpie.llm.gateway import TERMS, Answered, Clock, Gateway, Terms
+from magpie.llm.images import Images, Made, Order
 from magpie.llm.journal import Entry
 from magpie.llm.models import Model
 from magpie.llm.money import shown
@@ -199,6 +200,21 @@ class Planner:
             self._texts(model, partition, some, purpose, notes)
         return notes.outlook([model.name])
 
+    def images(
+        self, models: Sequence[Model], orders: Iterable[Order], purpose: Purpose, *, retry_failed: bool = False
+    ) -> Outlook:
+        """Go through images as `Images` does, which see for arguments."""
+        notes = _Notes()
+        for order in orders:
+            door = _ImageDoor(self)
+            maker = Images(cast(Gateway, door), models, purpose, retry_failed=retry_failed)
+            outcome = maker.make(order)
+            if door.wanted is not None:
+                self._want([(replace(purpose, partition=order.partition), door.wanted)], notes)
+            else:
+                notes.add(order.partition, "journalled" if isinstance(outcome, Made) else outcome)
+        return notes.outlook([model.name for model in models])
+
     def _block(self, asking: Asking, block: pl.DataFrame, notes: "_Notes") -> None:
         items = [asking.prepare(row) for row in block.iter_rows(named=True)]
         if not asking.models:
@@ -339,6 +355,23 @@ class _Door:
         if answer is None:
             self.wanted = request
         return answer or _WANTED
+
+
+class _ImageDoor(_Door):
+    """Stands for the gateway where images are made: what is in the books is read, and nothing is written there."""
+
+    @property
+    def store(self) -> "_ImageDoor":
+        return self
+
+    def read(self, query: Change[Any]) -> Any:
+        return self._planner._read(query) or {}
+
+    def write(self, change: Change[Any]) -> None:
+        """A plan leaves no word in the books."""
+
+    def find(self, requests: Sequence[Request]) -> dict[str, Entry]:
+        return self._planner.journalled(requests)
 
 
 class _Notes:

@@ -27,6 +27,7 @@ Reason = Literal[
     "invalid_output",
     "internal_error",
     "refused",
+    "moderation_unavailable",
 ]
 
 # Come back when input, settings or prices change; the row is failed, not waiting.

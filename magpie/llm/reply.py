@@ -15,6 +15,7 @@ FaultKind = Literal[
     "not_sent",  # connection refused, DNS, TLS: nothing went out
     "cut",  # sent, and no whole answer came back
     "invalid_request",  # 400, 404, 413, 422
+    "refused",  # 400 and its like, because of what was asked for
     "auth",  # 401, 403
     "model_forbidden",  # a 403 that concerns this model only
     "payment_required",  # 402
@@ -67,6 +68,7 @@ class Reply:
         blobs: for images, their bytes.
         usage: None when the provider told none; it is then booked at the estimate, never as 0.
         model: as served.
+        cost_nano: what the provider says it charged, in nano-USD; None when it does not.
     """
 
     text: str = ""
@@ -76,6 +78,7 @@ class Reply:
     model: str = ""
     finish_reason: FinishReason = "stop"
     provider_request_id: str | None = None
+    cost_nano: int | None = None
 
 
 @dataclass(frozen=True)

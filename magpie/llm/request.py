@@ -58,6 +58,11 @@ class Ask:
         temperature: None leaves it to the model.
         dims: length of embedding vectors; None leaves it to the model.
         reasoning_off: the model is to answer without thinking first, where its provider lets one say so.
+        size: of the image to make, width and height in pixels; None leaves it to the model.
+        negative: what that image is not to show.
+        image_format: webp, png or jpeg; empty leaves it to the model.
+        quality: of the image, in the model's own words; empty leaves it to the model.
+        seed: what the image's noise begins from.
     """
 
     kind: Kind
@@ -72,6 +77,11 @@ class Ask:
     temperature: float | None = None
     dims: int | None = None
     reasoning_off: bool = False
+    size: tuple[int, int] | None = None
+    negative: str = ""
+    image_format: str = ""
+    quality: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,13 @@ class Request:
 
     Attributes:
         base_url: where it goes; part of the key, since two servers of one name may answer differently.
-        endpoint: `chat/completions`, `messages`, `embeddings`, `moderations`, `images/generations`.
+        endpoint: `chat/completions`, `messages`, `embeddings`, `moderations`, `images/generations`, `imageInference`.
         body: the JSON on the wire, each image as its mark.
         images: the images by their mark.
         sample: distinguishes several answers to one prompt; in the key, not on the wire.
         dropped_params: what was asked for and the model does not take.
+        images_made: how many images are asked for, where images are.
+        call_id: of the one sending, for providers that call it by an id of ours; not in the key.
     """
 
     provider: str
@@ -96,6 +108,8 @@ class Request:
     sample: int = 0
     dropped_params: tuple[str, ...] = ()
     max_output_tokens: int = 0
+    images_made: int = 1
+    call_id: str = ""
 
     @cached_property
     def wire_bytes(self) -> int:

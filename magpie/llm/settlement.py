@@ -16,12 +16,15 @@ from magpie.llm.reply import Exchange, Fault, Reply, Usage
 def settlement_of(
     reply: Reply, exchange: Exchange, endpoint: str, keys: Sequence[str], rates: Rates | None, est_nano: int
 ) -> Settlement:
-    """What an answered call came to; without usage or price it is the estimate, never nothing.
+    """What an answered call came to: what the provider says, else its usage at our rates, else the estimate.
 
     Args:
         keys: of the journal, in the order of what was asked: one, or one per embedded text.
     """
-    cost = est_nano if reply.usage is None or rates is None else rates.cost(reply.usage)
+    if reply.cost_nano is not None:
+        cost = reply.cost_nano
+    else:
+        cost = est_nano if reply.usage is None or rates is None else rates.cost(reply.usage)
     return Settlement(
         cost,
         reply.usage or Usage(),

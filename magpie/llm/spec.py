@@ -76,6 +76,7 @@ class FunctionSpec(Generic[Output]):
         check: holds an answer that fits the schema against its row; returns it, corrected where the rule says
             correct, or raises InvalidAnswer. The last argument says whether this is the last try: then a rule may
             keep a flaw with a flag instead.
+        from_text: reads an answer without JSON that fits, where a plain text may be one; None: it is none either.
         offline: the answer without a model: deterministic, free, honest about being no more than rules.
         images: what a vision model sees of one row.
         max_items: the most rows one run takes; None: no bound but the caps.
@@ -98,6 +99,7 @@ class FunctionSpec(Generic[Output]):
     check: Callable[[Output, Row, bool], Output]
     offline: Callable[[Row], Output]
     system: str = ""
+    from_text: Callable[[str], Output | None] | None = None
     images: Callable[[Row], tuple[Image, ...]] | None = None
     max_output_tokens: int = 4000
     temperature: float | None = 0.7

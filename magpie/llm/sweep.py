@@ -5,9 +5,10 @@ Belongs here: finding them and deciding from what is on disk. Does not belong he
 expects.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,16 +18,26 @@ from magpie.llm import breaker, ledger
 from magpie.llm.journal import Bodies
 from magpie.llm.outcomes import effect_of
 from magpie.llm.prices import Prices
-from magpie.llm.providers.base import Provider
-from magpie.llm.reply import Exchange, Reply
+from magpie.llm.providers.base import KeepsAnswers, Provider
+from magpie.llm.reply import Exchange, Fault, Reply
 from magpie.llm.schema import llm_call, llm_inflight
 from magpie.llm.settlement import fault_settlement, settlement_of
 from magpie.llm.store import Store
 
+# A provider that cannot be reached is asked again by later sweeps, but not for ever.
+RECOVER_FOR = timedelta(days=1)
+# It may know tomorrow what it does not tell today.
+PASSING = frozenset({"not_sent", "cut", "server", "limited", "overloaded", "auth", "payment_required"})
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class SweepReport:
-    """How many calls were voided (never sent), settled from their journalled body, or given up at the estimate."""
+    """How many calls were voided (never sent), settled from their body, or given up at the estimate.
+
+    A body is the journalled one, or what a provider that keeps its answers tells of the call.
+    """
 
     voided: int
     settled: int
@@ -43,17 +54,44 @@ def sweep(
     """Bring every dead call to an end; safe to run at any time, in any number of processes."""
     settled = sum(_from_body(store, bodies, providers, prices, call_id, clock()) for call_id in bodies.waiting())
     now = clock()
-    expired = sa.select(llm_call.c.id, llm_call.c.state).where(
+    columns = (llm_call.c.id, llm_call.c.state, llm_call.c.provider, llm_call.c.created_at)
+    expired = sa.select(*columns).where(
         llm_call.c.state.in_(("reserved", "sent", "unknown")), llm_call.c.lease_until < now
     )
     dead = store.read(lambda c: c.execute(expired).all())
     voided = lost = 0
+    away: set[str] = set()
     for row in dead:
         if row.state == "reserved":
             voided += store.write(partial(_void, call_id=row.id, now=now))
-        elif bodies.find(row.id) is None:
+            continue
+        if bodies.find(row.id) is not None:
+            continue
+        told = _told(row, providers.get(row.provider), away)
+        if isinstance(told, Exchange):
+            bodies.keep(row.id, told)
+            settled += _from_body(store, bodies, providers, prices, row.id, clock())
+        elif told is None or told.kind not in PASSING or row.created_at < now - RECOVER_FOR:
             lost += store.write(partial(_lose, call_id=row.id, now=now))
     return SweepReport(voided, settled, lost)
+
+
+def _told(row: sa.Row[Any], provider: Provider | None, away: set[str]) -> Exchange | Fault | None:
+    """What a provider says of a call whose answer was lost; None: it does not keep any.
+
+    Args:
+        away: providers that could not be asked in this sweep; they are not asked again.
+    """
+    if not isinstance(provider, KeepsAnswers) or not provider.has_key:
+        return None
+    if row.provider in away:
+        return Fault("not_sent", f"{row.provider} could not be asked")
+    told = provider.recover(row.id)
+    if isinstance(told, Fault):
+        log.warning("%s does not tell what came of call %s: %s", row.provider, row.id, told.message)
+        if told.kind in PASSING:
+            away.add(row.provider)
+    return told
 
 
 def _from_body(

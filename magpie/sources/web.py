@@ -1,8 +1,8 @@
 """Asking servers of the public web, which may be anybody's.
 
-Belongs here: one GET within bounds of address, size and time, and asking again after what passes. Does not belong here:
-what is asked of which platform (`channel_clients.py`), what an answer holds (the readers of formats), and providers of
-models (`magpie/llm/providers`).
+Belongs here: one GET or POST within bounds of address, size and time, and asking again after what passes. Does not
+belong here: what is asked of which platform (`channel_clients.py`), what an answer holds (the readers of formats), and
+providers of models (`magpie/llm/providers`).
 
 Addresses come from posts that anyone can write, so they are held against more than their looks: every address that a
 name stands for must be public, the connection goes to the very address that was looked at, and both are done anew for
@@ -28,6 +28,8 @@ import httpx2
 # A page of 20 posts is 0.3 MB, 100 posts of an API with all their photo sizes 3 MB.
 PAGE_BYTES = 16 * 1024 * 1024
 REQUEST_S = 20.0
+# What is wrong with what was sent is said in a line or two of JSON.
+ERROR_BYTES = 16 * 1024
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Signed addresses of media reach 1500 characters.
@@ -51,12 +53,13 @@ class WebError(Exception):
     """No answer that is of use.
 
     Attributes:
-        kind: `http_<status>`, or not_http, private_address, too_many_redirects, timeout, network, too_large,
-            bad_encoding.
+        kind: `http_<status>`, or not_http, private_address, too_many_redirects, redirected, timeout, network,
+            too_large, bad_encoding.
         detail: one line that names at most the host: the rest of an address may hold a signature or a token.
         status: of the answer, if there was one.
         retry_after_s: how long the server asks to be left alone.
         passing: the same question may be answered in a moment.
+        content: of the answer to a POST, if it has no more than ERROR_BYTES.
     """
 
     def __init__(
@@ -67,10 +70,11 @@ class WebError(Exception):
         retry_after_s: float | None = None,
         *,
         passing: bool = False,
+        content: bytes = b"",
     ) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail, self.status = kind, detail, status
-        self.retry_after_s, self.passing = retry_after_s, passing
+        self.retry_after_s, self.passing, self.content = retry_after_s, passing, content
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Web:
         place, sent = _place(url), dict(headers or {})
         deadline = self._monotonic() + timeout_s
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._ask(place, sent, max_bytes, deadline)
+            answer = self._ask("GET", place, sent, None, max_bytes, deadline)
             if isinstance(answer, Page):
                 return answer
             before, place = place, answer
@@ -160,7 +164,38 @@ class Web:
                 sent = {}
         raise WebError("too_many_redirects", f"more than {MOST_REDIRECTS} from {httpx2.URL(url).host}")
 
-    def _ask(self, place: httpx2.URL, headers: Mapping[str, str], max_bytes: int, deadline: float) -> Page | httpx2.URL:
+    def post(
+        self,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        max_bytes: int = PAGE_BYTES,
+        timeout_s: float = REQUEST_S,
+    ) -> Page:
+        """Send something to an address, once, and return the answer; where it redirects to gets nothing.
+
+        Args:
+            max_bytes: of the answer; timeout_s: for all of it.
+
+        Raises:
+            WebError: there is none that says yes; what was sent may have arrived, where it is passing.
+        """
+        place = _place(url)
+        answer = self._ask("POST", place, dict(headers or {}), content, max_bytes, self._monotonic() + timeout_s)
+        if isinstance(answer, Page):
+            return answer
+        raise WebError("redirected", f"{place.host} redirects to {answer.scheme}://{answer.host}")
+
+    def _ask(
+        self,
+        method: str,
+        place: httpx2.URL,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        max_bytes: int,
+        deadline: float,
+    ) -> Page | httpx2.URL:
         """One request: its answer, or where it sends us."""
 
         def left() -> float:
@@ -170,19 +205,22 @@ class Web:
         try:
             with (
                 httpcore2.ConnectionPool(ssl_context=_trusted(), network_backend=backend) as pool,
-                pool.stream("GET", _wire(place), headers=_sent(headers), extensions={"timeout": {}}) as response,
+                pool.stream(
+                    method, _wire(place), headers=_sent(headers), content=content, extensions={"timeout": {}}
+                ) as response,
             ):
                 told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
                 if response.status in REDIRECTS and "location" in told:
                     return _next(place, told["location"])
                 if not 200 <= response.status < 300:
-                    raise _refusal(place, response.status, told)
-                content = _body(response.iter_stream(), told, max_bytes, left)
+                    said = b"" if content is None else _start(response.iter_stream(), told, left)
+                    raise _refusal(place, response.status, told, said)
+                body = _body(response.iter_stream(), told, max_bytes, left)
         except httpcore2.TimeoutException:
             raise WebError("timeout", f"{place.host} took too long", passing=True) from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             raise WebError("network", f"{place.host}: {error}"[:300], passing=True) from None
-        return Page(response.status, told, content, str(place))
+        return Page(response.status, told, body, str(place))
 
 
 def patiently(
@@ -327,9 +365,9 @@ def _sent(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return list((ours | dict(headers) | {"Accept-Encoding": "gzip", "Connection": "close"}).items())
 
 
-def _refusal(place: httpx2.URL, status: int, headers: Mapping[str, str]) -> WebError:
-    passing = status == 429 or status >= 500
-    return WebError(f"http_{status}", f"{place.host} answers {status}", status, _asked_wait(headers), passing=passing)
+def _refusal(place: httpx2.URL, status: int, headers: Mapping[str, str], content: bytes) -> WebError:
+    passing, wait = status == 429 or status >= 500, _asked_wait(headers)
+    return WebError(f"http_{status}", f"{place.host} answers {status}", status, wait, passing=passing, content=content)
 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:
@@ -367,6 +405,14 @@ def _body(chunks: Iterable[bytes], headers: Mapping[str, str], max_bytes: int, l
     if unpacker is not None and came and (not unpacker.eof or unpacker.unused_data):
         raise WebError("bad_encoding", "the packed body has no proper end")
     return b"".join(parts)
+
+
+def _start(chunks: Iterable[bytes], headers: Mapping[str, str], left: Callable[[], float]) -> bytes:
+    """The body of a refusal, if it is short and whole: a refusal without its reason is still one."""
+    try:
+        return _body(chunks, headers, ERROR_BYTES, left)
+    except WebError:
+        return b""
 
 
 def _unpacked(unpacker: "zlib._Decompress", chunk: bytes, most: int) -> bytes:

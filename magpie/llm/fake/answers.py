@@ -6,6 +6,7 @@ Belongs here: texts, instances of schemas, vectors, images. Does not belong here
 
 import base64
 import hashlib
+import io
 import json
 import math
 import re
@@ -149,6 +150,22 @@ def png(prompt: str) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
+
+
+def picture(prompt: str, width: int, height: int, form: str) -> bytes:
+    """An image of one colour in a size and a format (png, webp, jpeg), chosen by the prompt's hash."""
+    from PIL import Image  # only pictures of a real size need it
+
+    colour = hashlib.sha256(prompt.encode("utf-8", "replace")).digest()[:3]
+    out = io.BytesIO()
+    options: dict[str, Any] = {"webp": {"lossless": True, "method": 0}, "png": {"compress_level": 1}}.get(form, {})
+    Image.new("RGB", (width, height), tuple(colour)).save(out, form.upper(), **options)
+    return out.getvalue()
+
+
+def declined(prompt: str) -> bool:
+    """Whether a prompt is against the rules of those who make images: so it is if it says so."""
+    return "refuse-me" in prompt.lower()
 
 
 def flagged(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The four APIs as the fake provider checks requests: what is asked, and what is wrong with it.
+"""The APIs as the fake provider checks requests: what is asked, and what is wrong with it.
 
 Belongs here: addresses, authentication, validation, and the shape of errors. Does not belong here: successful answers
 (`replies.py`), the connection (`handler.py`).
@@ -8,11 +8,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from magpie.llm.fake import answers
+
 # Path prefixes: one server stands for all, each at an address of its own.
 PREFIXES = {"/api/v1/": "openrouter", "/local/v1/": "local", "/v1/": "openai"}
-BASE_PATHS = {"openai": "/v1", "anthropic": "", "openrouter": "/api/v1", "local": "/local/v1"}
+BASE_PATHS = {"openai": "/v1", "anthropic": "", "openrouter": "/api/v1", "local": "/local/v1", "runware": "/runware/v1"}
 OPENAI_ENDPOINTS = ("chat/completions", "embeddings", "moderations", "images/generations")
 ENDPOINTS = (*OPENAI_ENDPOINTS, "messages")
+# Runware has one address; the task says what is wanted.
+RUNWARE_ENDPOINT = "imageInference"
+# What images may be asked for as; sides are multiples of 16 and at most three times each other.
+IMAGE_FORMATS, IMAGE_QUALITIES = ("png", "webp", "jpeg"), ("low", "medium", "high", "auto")
+SIDE_STEP, MOST_RATIO, MOST_PIXELS = 16, 3, 3840 * 2160
 # As the APIs bound them.
 MOST_INPUTS, MOST_BODY = 2048, 32 * 1024 * 1024
 
@@ -79,6 +86,7 @@ class Asked:
         schema: the answer's, if it asks for one.
         texts: what to embed or moderate.
         bound: most tokens of the answer; 0: none.
+        size: of the image to make, if it says so.
     """
 
     address: Address
@@ -89,11 +97,15 @@ class Asked:
     messages: int = 1
     images: int = 0
     bound: int = 0
+    size: tuple[int, int] | None = None
+    image_format: str = "png"
 
 
 def address_of(path: str, headers: Mapping[str, str]) -> Address:
     """Which API and endpoint a path stands for; an endpoint nobody has is kept as it is."""
     path = path.partition("?")[0]
+    if path.rstrip("/") == BASE_PATHS["runware"]:
+        return Address("runware", RUNWARE_ENDPOINT)
     for prefix, api in PREFIXES.items():
         if path.startswith(prefix):
             endpoint = path.removeprefix(prefix)
@@ -212,7 +224,12 @@ def _other(address: Address, body: Mapping[str, Any], model: str) -> Asked:
             raise Wrong(400, "Missing required parameter: 'prompt'.")
         if not _is_count(body.get("n", 1)) or not 1 <= body.get("n", 1) <= 10:
             raise Wrong(400, "Invalid 'n': expected an integer between 1 and 10.")
-        return Asked(address, model, prompt)
+        told, quality = body.get("output_format", "png"), body.get("quality", "auto")
+        if told not in IMAGE_FORMATS or quality not in IMAGE_QUALITIES:
+            raise Wrong(400, f"Invalid value: {told!r} as 'output_format', {quality!r} as 'quality'.")
+        if answers.declined(prompt):
+            raise Wrong(400, "Your request was rejected by the safety system.", "moderation_blocked")
+        return Asked(address, model, prompt, size=_image_size(body.get("size", "auto")), image_format=told)
     given = body.get("input")
     texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
     if not texts or len(texts) > MOST_INPUTS or not all(isinstance(text, str) and text for text in texts):
@@ -222,6 +239,20 @@ def _other(address: Address, body: Mapping[str, Any], model: str) -> Asked:
     if "dimensions" in body and (not _is_count(body["dimensions"]) or not 1 <= body["dimensions"] <= 4096):
         raise Wrong(400, "Invalid 'dimensions': expected an integer between 1 and 4096.")
     return Asked(address, model, "\n".join(texts), None, texts)
+
+
+def _image_size(told: Any) -> tuple[int, int] | None:
+    if told == "auto":
+        return None
+    width, cross, height = str(told).partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise Wrong(400, f"Invalid value: {told!r} as 'size'.")
+    shorter, longer = sorted((int(width), int(height)))
+    if shorter < 1 or shorter % SIDE_STEP or longer % SIDE_STEP:
+        raise Wrong(400, "Invalid size: width and height must both be divisible by 16.")
+    if longer > MOST_RATIO * shorter or shorter * longer > MOST_PIXELS:
+        raise Wrong(400, "Invalid size: the ratio must be between 1:3 and 3:1, within 3840x2160.")
+    return int(width), int(height)
 
 
 def _said(messages: Any, roles: Collection[str], image_type: str) -> tuple[list[str], int]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from magpie.llm.fake.apis import Wrong, error_body
+from magpie.llm.fake import apis, runware
+from magpie.llm.fake.apis import Wrong
 from magpie.llm.fake.misbehaviour import STATUSES, FakeFault
 
 MESSAGES = {
@@ -34,6 +35,13 @@ MESSAGES = {
 # How long the wait is where a form is named without a number.
 WAIT_S = 30
 HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in to the network.</body></html>"
+
+
+def error_body(api: str, wrong: Wrong, request_id: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An error as the API words it."""
+    if api == "runware":
+        return runware.error_body(wrong, request_id)
+    return apis.error_body(api, wrong, request_id, metadata)
 
 
 def failed(

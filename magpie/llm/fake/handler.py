@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from magpie.errors import UserError
-from magpie.llm.fake import failing
+from magpie.llm.fake import failing, runware
 from magpie.llm.fake.apis import (
     ENDPOINTS,
     MOST_BODY,
@@ -23,12 +23,13 @@ from magpie.llm.fake.apis import (
     Wrong,
     address_of,
     check_key,
-    error_body,
     understand,
 )
 from magpie.llm.fake.counters import Seen
+from magpie.llm.fake.failing import error_body
 from magpie.llm.fake.misbehaviour import BODIES, CONNECTIONS, HANG_S, STATUSES, TRICKLE_S, FakeFault
 from magpie.llm.fake.replies import Made, reply_to
+from magpie.llm.reply import Usage
 from magpie.llm.request import canonical
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Handler(BaseHTTPRequestHandler):
             self._hang(fault)
         raw = self._body()
         arrived = replace(arrived, raw=raw, body=_parsed(raw))
+        if address.api == "runware":
+            arrived = replace(arrived, body=runware.task_of(arrived.body))
+            if isinstance(arrived.body, dict) and arrived.body.get("taskType") == runware.LOOK:
+                self._look(arrived)
+                return
         fault = self.fake.faults.take(address.endpoint, arrived.model, raw, unread=False)
         if fault and fault.delay_s and fault.kind not in ("timeout_after", "trickle"):
             self.fake.pause(fault.delay_s)
@@ -135,8 +141,25 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._reply(arrived, asked, fault)
 
+    def _look(self, arrived: _Arrived) -> None:
+        """Tell what was answered to an earlier task; nothing is made and nothing is billed."""
+        fault = self.fake.faults.take(runware.LOOK, "", arrived.raw, unread=False, named=True)
+        self._seen(arrived, fault.kind if fault else "looked", None)
+        if fault and fault.kind in STATUSES:
+            self._fail(arrived, fault)
+            return
+        try:
+            check_key(arrived.address, self._headers(), self.fake.keys)
+            status, body = 200, self.fake.tasks.details(arrived.body)
+        except Wrong as wrong:
+            status, body = wrong.status, error_body("runware", wrong, arrived.request_id)
+        self._json(status, body, arrived.request_id)
+
     def _admitted(self, arrived: _Arrived) -> Asked:
         address = arrived.address
+        if address.api == "runware":
+            check_key(address, self._headers(), self.fake.keys)
+            return runware.understand(address, arrived.body)
         if address.endpoint not in ENDPOINTS or (address.api == "anthropic") != (address.endpoint == "messages"):
             raise Wrong(404, f"Invalid URL (POST {self.path})")
         check_key(address, self._headers(), self.fake.keys)
@@ -163,8 +186,7 @@ class Handler(BaseHTTPRequestHandler):
     def _reply(self, arrived: _Arrived, asked: Asked, fault: FakeFault | None) -> None:
         kind = fault.kind if fault else ""
         self.fake.pause(self.fake.latency_s)
-        text = self.fake.responder(arrived.body) if self.fake.responder else None
-        made = reply_to(asked, arrived.body, arrived.request_id, text, kind, int(self.fake.now().timestamp()))
+        made = self._made(arrived, asked, kind)
         lost = kind in ("timeout_after", "cut_before_headers")
         self._seen(arrived, kind or "answered", None if lost else 200, made)
         headers, content = {"content-type": "application/json"}, json.dumps(made.body).encode()
@@ -176,6 +198,15 @@ class Handler(BaseHTTPRequestHandler):
         if fault and lost:
             self._hang(fault if kind == "timeout_after" else FakeFault(kind, delay_s=0))
         self._answer(200, headers, content, arrived.request_id, fault)
+
+    def _made(self, arrived: _Arrived, asked: Asked, kind: str) -> Made:
+        if asked.address.api == "runware":
+            nano = self.fake.price(asked.model, Usage(images=1)) if self.fake.price else None
+            made = runware.reply_to(asked, arrived.body, nano)
+            self.fake.tasks.keep(arrived.body, made.body)
+            return made
+        text = self.fake.responder(arrived.body) if self.fake.responder else None
+        return reply_to(asked, arrived.body, arrived.request_id, text, kind, int(self.fake.now().timestamp()))
 
     def _answer(
         self, status: int, headers: dict[str, str], content: bytes, request_id: str, fault: FakeFault | None = None

@@ -141,7 +141,11 @@ def _embeddings(asked: Asked, body: Mapping[str, Any], kind: str) -> Made:
 
 
 def _images(asked: Asked, number: int, kind: str, created: int) -> Made:
-    drawn = [answers.png(f"{asked.prompt}#{index}") for index in range(number)]
+    names = [f"{asked.prompt}#{index}" for index in range(number)]
+    if asked.size is None:
+        drawn = [answers.png(name) for name in names]
+    else:
+        drawn = [answers.picture(name, *asked.size, asked.image_format) for name in names]
     usage = Usage(tokens(asked.prompt), output_tokens=DRAWN_IMAGE_TOKENS * number, images=number)
     counts = {
         "input_tokens": usage.input_tokens,

@@ -18,7 +18,7 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """openai, anthropic, openrouter, local."""
+        """openai, anthropic, openrouter, local, runware."""
 
     @property
     def base_url(self) -> str:
@@ -53,3 +53,11 @@ class ListsModels(Protocol):
     """A provider that tells which models it serves."""
 
     def listed(self) -> frozenset[str] | Fault: ...
+
+
+@runtime_checkable
+class KeepsAnswers(Protocol):
+    """A provider that can be asked what it answered to a call whose answer was lost."""
+
+    def recover(self, call_id: str) -> Exchange | Fault:
+        """The exchange as `send` would have brought it, or why there is none."""

@@ -29,6 +29,11 @@ STATUS_OF_WORD: dict[str, int] = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+# What was asked for is against a provider's rules; asking again would bring the same.
+POLICY_CODES = frozenset(
+    {"moderation_blocked", "content_policy_violation", "contentPolicyViolation", "contentModeration"}
+    | {"nsfwContentDetected", "invalidProviderContent"}
+)
 # Money is what is missing, whatever the status: OpenAI says so with 429 and 400.
 MONEY_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"})
 # Anthropic says so with 400, and only in words.
@@ -129,6 +134,8 @@ def of_error_body(
 def _kind(provider: str, status: int, error: ErrorBody | None) -> FaultKind:
     if status in (400, 403, 429) and _wants_money(status, error):
         return "payment_required"
+    if status in (400, 403, 422) and error is not None and error.codes & POLICY_CODES:
+        return "refused"
     if status == 401:
         return "auth"
     if status == 402:

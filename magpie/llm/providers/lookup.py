@@ -25,8 +25,11 @@ KNOWN: dict[str, _Known] = {
     "anthropic": _Known("https://api.anthropic.com", "ANTHROPIC_API_KEY"),
     "openrouter": _Known("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     "local": _Known(f"http://127.0.0.1:{LOCAL_PORT}/v1", "MAGPIE_LOCAL_API_KEY"),
+    "runware": _Known("https://api.runware.ai/v1", "RUNWARE_API_KEY"),
 }
-PROVIDERS: tuple[str, ...] = tuple(KNOWN)
+# Those that make images and nothing else, and those that answer with text.
+IMAGE_PROVIDERS = ("runware",)
+PROVIDERS: tuple[str, ...] = tuple(name for name in KNOWN if name not in IMAGE_PROVIDERS)
 
 
 def build(name: str, *, base_url: str | None = None, env: Mapping[str, str], paid_openrouter: bool = False) -> Provider:
@@ -42,7 +45,7 @@ def build(name: str, *, base_url: str | None = None, env: Mapping[str, str], pai
     """
     known = KNOWN.get(name)
     if known is None:
-        raise UserError(f"no provider {name!r}; there are {', '.join(PROVIDERS)}")
+        raise UserError(f"no provider {name!r}; there are {', '.join(KNOWN)}")
     from magpie.llm.providers.transport import proxy_for
 
     url = _checked_url(name, base_url) if base_url else known.base_url
@@ -55,6 +58,10 @@ def build(name: str, *, base_url: str | None = None, env: Mapping[str, str], pai
         from magpie.llm.providers.openrouter import OpenRouter
 
         return OpenRouter(url, key, paid=paid_openrouter, proxy=proxy)
+    if name == "runware":
+        from magpie.llm.providers.runware import Runware
+
+        return Runware(url, key, proxy=proxy)
     from magpie.llm.providers.openai_api import OpenAIApi
 
     if name == "openai":

@@ -80,8 +80,7 @@ class OpenAIApi(SdkProvider):
             body = {"model": model.model_id, "input": list(ask.texts)}
             return self._request("moderations", model, body, sample)
         if ask.kind == "image":
-            drawing = {"model": model.model_id, "prompt": ask.user, "n": 1}
-            dropped = ("temperature",) if ask.temperature is not None else ()
+            drawing, dropped = _drawing(ask, model)
             return self._request("images/generations", model, drawing, sample, dropped)
         return self._chat(ask, model, sample)
 
@@ -202,6 +201,20 @@ def usage_of(body: Mapping[str, Any]) -> Usage | None:
         return None
     drawn = sum("b64_json" in mapping(item) for item in images) if isinstance(images, list) else 0
     return Usage(max(taken, cached + written), cached, written, max(given, reasoned), reasoned, drawn)
+
+
+def _drawing(ask: Ask, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body that asks for one image, and what the API has no word for."""
+    body: dict[str, Any] = {"model": model.model_id, "prompt": ask.user, "n": 1}
+    if ask.size is not None:
+        body["size"] = f"{ask.size[0]}x{ask.size[1]}"
+    if ask.image_format:
+        body["output_format"] = ask.image_format
+    if ask.quality:
+        body["quality"] = ask.quality
+    asked = {"temperature": ask.temperature is not None, "negative_prompt": bool(ask.negative)}
+    asked["seed"] = ask.seed is not None
+    return body, tuple(name for name, given in asked.items() if given)
 
 
 def _messages(ask: Ask, detail: Mapping[str, str]) -> list[dict[str, Any]]:

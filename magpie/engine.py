@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from magpie.content.image_prompts import TEMPLATE_OF
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.functions import FUNCTIONS
@@ -20,7 +21,7 @@ from magpie.llm.models import FREE_ALIAS, Models
 from magpie.llm.money import to_nano
 from magpie.llm.prices import Prices
 from magpie.llm.providers.base import Provider
-from magpie.llm.providers.lookup import PROVIDERS, build
+from magpie.llm.providers.lookup import KNOWN, build
 from magpie.llm.purpose import ALL, FREE_TIER, Limit, Limits, Purpose, share
 from magpie.llm.store import Store
 from magpie.settings import CONFIG_FILE, Settings
@@ -29,6 +30,8 @@ from magpie.text.embedders import HOSTED_EMBEDDERS, embedder_named
 from magpie.utc import utc_now
 
 SECONDS_PER_MINUTE = 60
+# What follows a product's name in the setting of its cap.
+CAP_OF_PRODUCT = "_daily_cap_usd"
 
 
 def engine_of(
@@ -72,6 +75,11 @@ def _check_choices(settings: Settings, models: Models) -> None:
     """Refuse functions and models in the settings that do not exist, before anything is asked."""
     tiers = {"llm": settings.llm.functions} | {f"campaigns.{c.id}": c.functions for c in settings.campaigns}
     tiers |= {f"channels.{channel.channel_id}": channel.functions for channel in settings.channels}
+    # An image is made of a template, which is no question; it is named among them all the same.
+    tiers |= {
+        f"sites.{site.id}": {name: choice for name, choice in site.functions.items() if name != TEMPLATE_OF}
+        for site in settings.sites
+    }
     for version in settings.videos.analysis_versions:
         if version.model is not None:
             models.candidates(version.model)
@@ -96,7 +104,7 @@ def providers_of(settings: Settings, env: Mapping[str, str]) -> dict[str, Provid
     urls, paid = settings.llm.base_urls, settings.llm.allow_paid_openrouter
     return {
         name: build(name, base_url=urls.get(name), env=env, paid_openrouter=paid)  # type: ignore[call-overload]
-        for name in PROVIDERS
+        for name in KNOWN
     }
 
 
@@ -108,9 +116,10 @@ def limits_of(settings: Settings) -> Limits:
     def add(scope: str, limits: Iterable[Limit]) -> None:
         bounds.setdefault(scope, []).extend(limits)
 
-    add("product:leads", [Limit("D", to_nano(caps.leads_daily_cap_usd))])
-    add("product:videos", [Limit("D", to_nano(caps.videos_daily_cap_usd))])
-    add("product:memes", [Limit("D", to_nano(caps.memes_daily_cap_usd))])
+    for name in type(caps).model_fields:
+        product, cap, _ = name.partition(CAP_OF_PRODUCT)
+        if cap and product != "global":
+            add(f"product:{product}", [Limit("D", to_nano(getattr(caps, name)))])
     for campaign in settings.campaigns:
         add(f"campaign:{campaign.id}", [Limit("D", to_nano(campaign.llm_daily_cap_usd))])
     for scope, usd in caps.daily_usd.items():
@@ -128,9 +137,8 @@ def limits_of(settings: Settings) -> Limits:
     return Limits({scope: tuple(found) for scope, found in bounds.items()}, {k: s for k, s in gaps.items() if s > 0})
 
 
-def embedder_of(settings: Settings, engine: Callable[[], Engine], purpose: Purpose) -> AnyEmbedder:
-    """The embedder that `leads.embed_model` names; one of a provider's asks through the gateway, for that purpose."""
-    name = settings.leads.embed_model
+def embedder_of(name: str, engine: Callable[[], Engine], purpose: Purpose) -> AnyEmbedder:
+    """An embedder by name; one of a provider's asks through the gateway, for that purpose."""
     if name in HOSTED_EMBEDDERS:
         made = engine()
         return GatewayEmbedder(made.gateway, made.models.candidates(HOSTED_EMBEDDERS[name])[0], purpose)

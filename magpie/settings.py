@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from magpie.content.settings import Content, Site
 from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
 from magpie.leads.settings import Campaign, Leads, Reddit
@@ -24,9 +25,9 @@ from magpie.videos.settings import Channel, Videos
 
 CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
-SCOPE_KINDS = ("product:", "campaign:", "channel:", "provider:", "model:", "asset:", "tier:")
+SCOPE_KINDS = ("product:", "campaign:", "channel:", "site:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
-Item = TypeVar("Item", Campaign, Channel, MemeSource)
+Item = TypeVar("Item", Campaign, Channel, MemeSource, Site)
 
 
 class Caps(Strict):
@@ -37,6 +38,7 @@ class Caps(Strict):
     videos_daily_cap_usd: Usd = Decimal("5.00")
     # Only free models describe memes; the cap holds should one of them ever ask for money.
     memes_daily_cap_usd: Usd = Decimal("1.00")
+    content_daily_cap_usd: Usd = Decimal("5.00")
     # Per UTC day, UTC month and run, by scope of the ledger: `provider:openai`, `asset:lead_extractions`, `all`.
     daily_usd: dict[str, Usd] = {}
     monthly_usd: dict[str, Usd] = {}
@@ -58,7 +60,7 @@ class LLM(Strict):
     provider: Literal["auto", "offline", "openai", "anthropic", "openrouter", "local"] = "auto"
     workers: int = Field(default=8, ge=1, le=64)
     timeout_seconds: float = Field(default=120, ge=1, le=3600)
-    base_urls: dict[Literal["openai", "anthropic", "openrouter", "local"], str] = {}
+    base_urls: dict[Literal["openai", "anthropic", "openrouter", "runware", "local"], str] = {}
     aliases: dict[str, tuple[str, ...]] = {}
     models: tuple[dict[str, Any], ...] = ()
     functions: dict[str, FunctionChoice] = {}
@@ -92,6 +94,8 @@ class Settings(Strict):
     channels: tuple[Channel, ...] = ()
     memes: Memes = Memes()
     meme_sources: tuple[MemeSource, ...] = ()
+    content: Content = Content()
+    sites: tuple[Site, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
     config_file: Path = Path(CONFIG_FILE)
@@ -114,6 +118,12 @@ class Settings(Strict):
     @classmethod
     def _meme_sources_once(cls, value: tuple[MemeSource, ...]) -> tuple[MemeSource, ...]:
         _refuse_twice("source", [source.id for source in value])
+        return value
+
+    @field_validator("sites")
+    @classmethod
+    def _sites_once(cls, value: tuple[Site, ...]) -> tuple[Site, ...]:
+        _refuse_twice("site id", [site.id for site in value])
         return value
 
     @model_validator(mode="after")
@@ -139,6 +149,14 @@ class Settings(Strict):
             UserError: there is none of that id.
         """
         return _named("channel", channel_id, {channel.channel_id: channel for channel in self.channels})
+
+    def site(self, site_id: str) -> Site:
+        """Return one site.
+
+        Raises:
+            UserError: there is none of that id.
+        """
+        return _named("site", site_id, {site.id: site for site in self.sites})
 
     def active_campaigns(self) -> Iterator[Campaign]:
         return (campaign for campaign in self.campaigns if campaign.status == "active")
@@ -179,6 +197,11 @@ class Settings(Strict):
     def memes_start_day(self) -> date:
         """First partition of memes and of what is made from them."""
         return self.memes.start_day or self.start_day
+
+    @property
+    def content_start_day(self) -> date:
+        """First partition of content."""
+        return self.content.start_day or self.start_day
 
     @property
     def live_memes(self) -> Path:

@@ -1,0 +1,1 @@
+"""Content: keywords clustered into topics, ideas, articles and images for sites, reviewed by people."""

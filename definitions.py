@@ -4,10 +4,22 @@ from typing import Any
 
 import dagster as dg
 
-from assets import leads, leads_checks, memes, memes_checks, spend, spend_checks, videos, videos_checks
+from assets import (
+    content,
+    content_checks,
+    leads,
+    leads_checks,
+    memes,
+    memes_checks,
+    spend,
+    spend_checks,
+    videos,
+    videos_checks,
+)
 from io_managers.tables import TableIOManager
 from magpie.blobs import Blobs
 from magpie.catalog import TABLES
+from magpie.content.stages import Desk
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
@@ -19,11 +31,13 @@ from magpie.sources.web import Web
 from magpie.utc import utc_now
 from magpie.videos.live import source_of
 from resources.llm import Llm
+from schedules import content as content_schedules
 from schedules import leads as leads_schedules
 from schedules import maintenance
 from schedules import memes as memes_schedules
 from schedules import spend as spend_schedules
 from schedules import videos as videos_schedules
+from sensors import content as content_sensors
 from sensors import discovery, waiting
 from sensors import memes as memes_sensors
 from sensors import videos as videos_sensors
@@ -43,18 +57,21 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "video_source": source_of(settings, lake, control),
         "curator": Curator(settings, lake, control, blobs, web, utc_now),
         "fetcher": Fetcher(settings, lake, control, web, blobs),
+        "desk": Desk(settings, lake, control, utc_now),
         "recommender": Recommender(settings, lake, control),
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
-    products = (leads_schedules, videos_schedules, memes_schedules)
+    products = (leads_schedules, videos_schedules, memes_schedules, content_schedules)
     jobs = {name: job for product in products for name, job in product.build_jobs().items()}
     spend_job = spend_schedules.build_job()
     return dg.Definitions(
-        assets=[asset for product in (leads, videos, memes, spend) for asset in product.build_assets(settings)],
+        assets=[
+            asset for product in (leads, videos, memes, content, spend) for asset in product.build_assets(settings)
+        ],
         asset_checks=[
             check
-            for product in (leads_checks, videos_checks, memes_checks, spend_checks)
+            for product in (leads_checks, videos_checks, memes_checks, content_checks, spend_checks)
             for check in product.build_checks(settings)
         ],
         resources=resources,
@@ -68,12 +85,13 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *leads_schedules.build_schedules(),
             *videos_schedules.build_schedules(settings, jobs),
             *memes_schedules.build_schedules(settings, jobs),
+            *content_schedules.build_schedules(settings, jobs),
             maintenance.DAILY,
             spend_schedules.build_schedule(settings, spend_job),
         ],
         sensors=[
             sensor
-            for kind in (discovery, videos_sensors, memes_sensors, waiting)
+            for kind in (discovery, videos_sensors, memes_sensors, content_sensors, waiting)
             for sensor in kind.build_sensors(settings, jobs)
         ],
         executor=dg.in_process_executor,

@@ -127,7 +127,7 @@ def _campaign_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def embedder(context: dg.AssetExecutionContext, llm: Llm, rules: CampaignRules, table: Table) -> AnyEmbedder:
         scopes = (f"campaign:{rules.campaign.id}",)
         purpose = Purpose(stages.PRODUCT, "embed", table.name, run_id=context.run_id, scopes=scopes)
-        return embedder_of(settings, lambda: llm.engine, purpose)
+        return embedder_of(settings.leads.embed_model, lambda: llm.engine, purpose)
 
     @table_asset(t.CAMPAIGN_KEYWORDS, parts.CAMPAIGNS)
     def campaign_keywords(context: dg.AssetExecutionContext, llm: dg.ResourceParam[Llm]) -> pl.DataFrame:

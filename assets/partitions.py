@@ -15,6 +15,7 @@ from magpie.tables import Partitions, Table
 
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
 CHANNELS = dg.DynamicPartitionsDefinition(name="channel")
+SITES = dg.DynamicPartitionsDefinition(name="site")
 PLATFORMS = dg.StaticPartitionsDefinition(list(MEME_PLATFORMS))
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -50,6 +51,11 @@ def channel_days_from(start: date) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition({"channel": CHANNELS, "day": days_through_today(start)})
 
 
+def site_days_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Every site on every day, today included: keywords are imported on the day they are brought."""
+    return dg.MultiPartitionsDefinition({"site": SITES, "day": days_through_today(start)})
+
+
 def platform_days_from(start: date) -> dg.MultiPartitionsDefinition:
     """Every platform on every day, today included."""
     return dg.MultiPartitionsDefinition({"platform": PLATFORMS, "day": days_through_today(start)})
@@ -72,6 +78,11 @@ def day_range(first: date, last: date) -> dict[str, str]:
 def lead_range(lead: str, first: date, last: date) -> dict[str, str]:
     """Tags of a run over a range of days of one campaign or channel."""
     return {RANGE_START: f"{lead}|{first}", RANGE_END: f"{lead}|{last}"}
+
+
+def site_range(site: str, first: date | str, last: date | str) -> dict[str, str]:
+    """Tags of a run over a range of days of one site; in a key, dimensions stand in the order of their names."""
+    return {RANGE_START: f"{first}|{site}", RANGE_END: f"{last}|{site}"}
 
 
 def platforms_range(first: date | str, last: date | str) -> dict[str, str]:

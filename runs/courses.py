@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import dagster as dg
 import polars as pl
 
-from assets.partitions import day_range, last_partition, lead_range, platforms_range, span_of
+from assets.partitions import day_range, last_partition, lead_range, platforms_range, site_range, span_of
 from definitions import build_definitions
+from magpie.content.changes import site_spans
 from magpie.control import Control
 from magpie.days import ranges
 from magpie.errors import UserError
@@ -30,10 +31,12 @@ from magpie.settings import Settings
 from magpie.videos.changes import QUIET_DAYS, price_span
 from magpie.videos.tables import VIDEO_FILES
 from resources.llm import Llm
+from schedules.content import CONTENT_LANDING, SITE_DAYS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from schedules.memes import MEME_DAYS, MEME_LANDING, QUEUE_DAYS, REACTION_DAYS
 from schedules.spend import SPEND
 from schedules.videos import CHANNEL_DAYS, PRICE_DAYS, VIDEO_DAYS, VIDEO_LANDING
+from sensors.content import sync_sites
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
 
@@ -222,6 +225,30 @@ def memes(course: Course) -> None:
         course.covers(*span)
 
 
+def content(course: Course) -> None:
+    """Keyword files, and each site's batches from keywords to images."""
+    settings, request, layers = course.settings, course.request, course.layers
+    today, start = datetime.now(UTC).date(), settings.content_start_day
+    first, last = request.first or start, request.last or today
+    _in_order(first, last, min(start, settings.start_day), today, "today")
+    sync_sites(course.instance, settings)
+    defs = course.definitions()
+    layers.expect(len(CONTENT_LANDING))
+    if not course.execute(defs, "content_landing"):
+        return
+    lake = Lake(settings.lake_root, settings.storage_options())
+    sites = [site.id for site in settings.sites if site.active]
+    spans = {site: site_spans(settings, lake, site, last, first) for site in sites}
+    if not any(spans.values()):
+        layers.warn("the folders and lists hold no keywords of an active site on these days")
+        return
+    layers.expect(len(SITE_DAYS) * sum(_days(span) for found in spans.values() for span in found))
+    for site, found in spans.items():
+        for span in found:
+            course.execute(defs, "site_days", tags=site_range(site, *span))
+            course.covers(*span)
+
+
 def _days(span: tuple[date, date]) -> int:
     return (span[1] - span[0]).days + 1
 
@@ -251,6 +278,7 @@ COURSES: dict[str, Callable[[Course], None]] = {
     "leads": leads,
     "videos": videos,
     "memes": memes,
+    "content": content,
     "spend": spend,
     "marts": marts,
 }
@@ -266,11 +294,13 @@ def courses_of(settings: Settings, request: RunRequest) -> list[str]:
         raise UserError(f"no product {request.product!r}; products: {', '.join(COURSES)}")
     if request.product in ("spend", "marts"):
         return [request.product]
-    others = settings.channels or _has_memes(settings)
+    others = settings.channels or _has_memes(settings) or settings.sites
+    narrowed = request.campaigns or request.channels
     wanted = {
         "leads": bool(request.campaigns or (not request.channels and (settings.campaigns or not others))),
         "videos": bool(request.channels or (not request.campaigns and settings.channels)),
-        "memes": not request.campaigns and not request.channels and _has_memes(settings),
+        "memes": not narrowed and _has_memes(settings),
+        "content": bool(settings.sites) and not narrowed,
     }
     chosen = [name for name, asked in wanted.items() if asked] if request.product is None else [request.product]
     return [*chosen, "spend", *(("marts",) if request.product is None else ())]

@@ -8,18 +8,25 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS, CHANNELS, PLATFORMS
+from assets.partitions import CAMPAIGNS, CHANNELS, PLATFORMS, SITES
+from magpie.content.cluster_keywords import CLUSTER_KEYWORDS
+from magpie.content.generate_article import GENERATE_ARTICLE
+from magpie.content.generate_ideas import GENERATE_IDEAS
+from magpie.content.image_prompts import IMAGE_PROMPTS_FUNCTION
+from magpie.content.stages import IMAGE
+from magpie.content.stages import PRODUCT as CONTENT
 from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT as LEADS
 from magpie.memes.describe import MEME_DESCRIBE
 from magpie.memes.describer import PRODUCT as MEMES
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.stages import PRODUCT as VIDEOS
+from schedules.content import SITE_DAYS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
 from schedules.memes import MEME_DAYS
 from schedules.videos import CHANNEL_DAYS
 
-CAMPAIGN, CHANNEL = str(CAMPAIGNS.name), str(CHANNELS.name)
+CAMPAIGN, CHANNEL, SITE = str(CAMPAIGNS.name), str(CHANNELS.name), str(SITES.name)
 # Its partitions are what the settings of memes know, whatever the instance holds.
 PLATFORM = "platform"
 
@@ -64,6 +71,7 @@ _campaign_day, _of_campaign = _lead_day("campaign"), _scopes_of(LEADS, "campaign
 _channel_day, _of_channel = _lead_day("channel"), _scopes_of(VIDEOS, "channel")
 
 
+_site_day, _of_site = _lead_day(SITE), _scopes_of(CONTENT, SITE)
 _platform_day, _of_platform = _lead_day(PLATFORM), _scopes_of(MEMES, PLATFORM)
 
 
@@ -89,6 +97,17 @@ TARGETS: dict[str, Target] = {
         "channel_days", CHANNEL, _from("video_analyses"), _channel_day, _of_channel, EXTRACT_PICKS.name
     ),
     "pick_outcomes": Target("channel_days", CHANNEL, _from("pick_outcomes"), _channel_day, _of_channel, None),
+    "keyword_clusters": Target(
+        "site_days", SITE, _from("keyword_clusters", SITE_DAYS), _site_day, _of_site, CLUSTER_KEYWORDS.name
+    ),
+    "content_ideas": Target(
+        "site_days", SITE, _from("content_ideas", SITE_DAYS), _site_day, _of_site, GENERATE_IDEAS.name
+    ),
+    "articles": Target("site_days", SITE, _from("articles", SITE_DAYS), _site_day, _of_site, GENERATE_ARTICLE.name),
+    "image_prompts": Target(
+        "site_days", SITE, _from("image_prompts", SITE_DAYS), _site_day, _of_site, IMAGE_PROMPTS_FUNCTION.name
+    ),
+    "article_images": Target("site_days", SITE, _from("article_images", SITE_DAYS), _site_day, _of_site, IMAGE),
     "memes": Target("meme_days", PLATFORM, _from("memes", MEME_DAYS), _platform_day, _of_platform, None),
     "meme_media": Target("meme_days", PLATFORM, _from("meme_media", MEME_DAYS), _platform_day, _of_platform, None),
     "meme_descriptions": Target(

@@ -31,14 +31,19 @@ LOCK_TIMEOUT_SECONDS = 600
 
 @dataclass(frozen=True)
 class Workspace:
-    """What dbt writes, all of it below `home`: always the same paths, or dbt parses everything anew."""
+    """What dbt writes, all of it below `home`: always the same paths, or dbt parses everything anew.
+
+    Attributes:
+        publish_min_quality: from which score on an article may go out, which `publish_queue` goes by.
+    """
 
     home: Path
+    publish_min_quality: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Workspace":
         """dbt works in the project's directory, so no path may be relative."""
-        return cls(settings.home.absolute())
+        return cls(settings.home.absolute(), settings.content.publish_min_quality)
 
     @property
     def build(self) -> Path:
@@ -62,6 +67,7 @@ class Workspace:
         """What dbt must be told besides the environment it inherits."""
         return {
             "MAGPIE_WAREHOUSE_BUILD": str(self.build),
+            "MAGPIE_PUBLISH_MIN_QUALITY": str(self.publish_min_quality),
             "DBT_PROFILES_DIR": str(PROJECT_DIR),
             "DBT_PROJECT_DIR": str(PROJECT_DIR),
             "DBT_TARGET_PATH": str(self.target),

@@ -14,11 +14,15 @@ import polars as pl
 import pytest
 
 from dbt_project.assets import build_marts
+from magpie.content.settings import Content
 from magpie.settings import Settings
 from tests.dagster_world import made_once
 
 # Each of them has a function `fill` that writes its rows; no two write the same partition of a table.
-FILLED_BY = ("test_video_marts", "test_meme_marts", "test_spend_marts")
+FILLED_BY = ("test_video_marts", "test_meme_marts", "test_spend_marts", "test_content_marts")
+
+# Not the default, so that a mart that does not go by the settings shows.
+PUBLISH_MIN_QUALITY = 75
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Built:
 
 
 def _side_by_side(home: Path) -> Built:
-    settings = Settings(start_day=date(2026, 1, 1), home=home, root=home)
+    content = Content(publish_min_quality=PUBLISH_MIN_QUALITY)
+    settings = Settings(start_day=date(2026, 1, 1), home=home, root=home, content=content)
     for name in FILLED_BY:
         importlib.import_module(name).fill(settings)
     return Built.over(settings)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from magpie.content import tables as content
+from magpie.content.status import states_of
 from magpie.lake import Lake
 from magpie.leads import tables as leads
 from magpie.memes import tables as memes
@@ -82,6 +84,19 @@ def top_memes(lake: Lake, most: int) -> pl.DataFrame:
     rated = latest(memes.MEME_STATS, lake.read(memes.MEME_STATS)).filter(pl.col("lr_smoothed") > 0)
     best = rated.sort("lr_smoothed", "meme_id", descending=[True, False]).head(most)
     return with_words(lake, best).collect()
+
+
+def top_articles(lake: Lake, most: int) -> pl.DataFrame:
+    """Return the ok articles of the highest quality, of equal ones the newest, with where they stand with people."""
+    said = states_of(lake.read(content.CONTENT_REVIEWS).collect(), "article").rename({"object_id": "article_id"})
+    written = lake.read(content.ARTICLES).filter(pl.col("status") == "ok")
+    best = written.sort("quality_score", "day", "article_id", descending=[True, True, False]).head(most)
+    return (
+        best.join(said.lazy(), on="article_id", how="left", maintain_order="left")
+        .with_columns(pl.col("state").fill_null("draft"))
+        .select("article_id", "site_id", "day", "title", "word_count", "quality_score", "state", "provider", "model")
+        .collect()
+    )
 
 
 def readers(lake: Lake, analyses: pl.Series) -> list[str]:

@@ -31,6 +31,7 @@ from magpie.settings import Settings, load_settings
 from magpie.tables import Table
 from runs.runner import DagsterRunner
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
+from sensors.content import sync_sites
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
 
@@ -93,10 +94,11 @@ class World:
 
 @contextmanager
 def world(settings: Settings, **overrides: Any) -> Iterator[World]:
-    """An instance in memory whose campaigns and channels are those of the settings; overrides: resources by name."""
+    """An instance in memory whose dynamic partitions are those of the settings; overrides: resources by name."""
     with dg.DagsterInstance.ephemeral() as instance:
         sync_campaigns(instance, settings)
         sync_channels(instance, settings)
+        sync_sites(instance, settings)
         yield World(settings, build_definitions(settings, **overrides), instance)
 
 
@@ -107,7 +109,7 @@ class Daemon:
     world: World
     cursors: dict[str, str | None] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    bound: tuple[str, ...] = ("landing", "lake", "control", "llm", "video_source")
+    bound: tuple[str, ...] = ("landing", "lake", "control", "llm", "video_source", "desk")
 
     def tick(self, name: str) -> tuple[list[dg.RunRequest], str | None]:
         """Requests with run keys that are new, and the skip reason."""

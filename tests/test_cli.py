@@ -94,7 +94,7 @@ def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, u
 
 
 def test_an_unknown_product_is_refused_in_one_line_that_names_the_known_ones(tmp_path: Path) -> None:
-    assert "products: leads, videos, memes, spend, marts" in one_line(magpie(tmp_path, "run", "kites"))
+    assert "products: leads, videos, memes, content, spend, marts" in one_line(magpie(tmp_path, "run", "kites"))
 
 
 def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path, here: Here) -> None:

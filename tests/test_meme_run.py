@@ -138,7 +138,7 @@ def test_from_and_to_bound_what_is_made(settings: Settings) -> None:
     [
         ({"first": date(2026, 3, 9), "last": date(2026, 3, 8)}, "must be in order"),
         ({"last": date(2999, 1, 1)}, "today"),
-        ({"product": "kites"}, "products: leads, videos, memes, spend, marts"),
+        ({"product": "kites"}, "products: leads, videos, memes, content, spend, marts"),
     ],
 )
 def test_a_wrong_request_is_refused_with_one_line(settings: Settings, request_: dict[str, Any], told_: str) -> None:

@@ -37,11 +37,12 @@ DAY_CHARS = 10
 
 
 def plan(
-    product: Annotated[str, typer.Argument(help="leads, videos or memes.")],
+    product: Annotated[str, typer.Argument(help="leads, videos, memes or content.")],
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel (UC...); may be repeated.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be repeated.")] = None,
     days: Annotated[bool, typer.Option("--days", help="A line per day, however many there are.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -50,10 +51,13 @@ def plan(
     range_ = options.day(first, "--from"), options.day(last, "--to")
     if product not in PLANNERS:
         raise UserError(f"no product {product!r} asks models; products: {', '.join(PLANNERS)}")
-    given = {"leads": campaign, "videos": channel}
+    given = {"leads": campaign, "videos": channel, "content": site}
     subjects = given.pop(product, None)
     if any(given.values()):
-        raise UserError("--campaign narrows leads, --channel narrows videos; give the one that fits the product")
+        raise UserError(
+            "--campaign narrows leads, --channel narrows videos, --site narrows content; "
+            "give the one that fits the product"
+        )
     from magpie.engine import engine_of  # the engine takes a third of a second to import
 
     engine = engine_of(settings, Control(settings.control_database))
@@ -84,7 +88,21 @@ def _memes(settings: Settings, engine: "Engine", first: date | None, last: date 
     return plan_of_memes(settings, lake, control, engine, first, last)
 
 
-PLANNERS: dict[str, Callable[..., "Plan"]] = {"leads": _leads, "videos": _videos, "memes": _memes}
+def _content(
+    settings: Settings, engine: "Engine", first: date | None, last: date | None, sites: Sequence[str]
+) -> "Plan":
+    from magpie.content.plan import plan as plan_of_content
+
+    lake, control = Lake(settings.lake_root, settings.storage_options()), Control(settings.control_database)
+    return plan_of_content(settings, lake, control, engine, first, last, sites)
+
+
+PLANNERS: dict[str, Callable[..., "Plan"]] = {
+    "leads": _leads,
+    "videos": _videos,
+    "memes": _memes,
+    "content": _content,
+}
 
 
 def _print(found: "Plan", engine: "Engine", every_day: bool) -> None:

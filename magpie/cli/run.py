@@ -25,11 +25,22 @@ from magpie.llm.engine import OFFLINE
 from magpie.running import Progress as Step
 from magpie.running import RunOutcome, RunRequest, find_runner
 from magpie.settings import Settings, load_settings
-from magpie.summary import TableSummary, readers, summarise, top_leads, top_memes, top_mentions, top_ranked
+from magpie.summary import (
+    TableSummary,
+    readers,
+    summarise,
+    top_articles,
+    top_leads,
+    top_memes,
+    top_mentions,
+    top_ranked,
+)
 
 TOP_PER_CAMPAIGN = 5
 TOP_MENTIONS = 5
 TOP_MEMES = 5
+TOP_ARTICLES = 5
+TITLE_CHARS = 60
 # Of a step that asks models, a log file wants a line now and then, not one per row.
 LOG_SECONDS = 10
 # A link into a video has at most so many characters; it is of use only whole.
@@ -37,6 +48,7 @@ LINK_CHARS = 51
 # What stands beside quote and link: names of usual length, symbol, action, conviction and the gaps.
 BESIDE_CHARS = 29
 _FOR_MODELS = "; set a provider's key to have a model read them"
+_FOR_WRITERS = ", as skeletons that say so; set a provider's key to have a model write"
 # What to do next, by product; a line longer than a terminal is copied whole all the same.
 HINTS = {
     "leads": (
@@ -58,12 +70,18 @@ HINTS = {
         ("Ratings", "magpie memes stats"),
         ("Review memes", "magpie memes review"),
     ),
+    "content": (
+        ("Each batch", "magpie content status"),
+        ("Review texts", "magpie content review"),
+        ("Read one", "magpie content show ARTICLE"),
+        ("Send out", "magpie content export SITE --out DIR"),
+    ),
 }
 
 
 def run(
     product: Annotated[
-        str | None, typer.Argument(help="leads, videos, memes, spend or marts; default: everything there is.")
+        str | None, typer.Argument(help="leads, videos, memes, content, spend or marts; default: everything there is.")
     ] = None,
     first: options.First = None,
     last: options.Last = None,
@@ -158,6 +176,8 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
     if "memes" in outcome.products and (best := top_memes(lake, TOP_MEMES)).height:
         out.print()
         out.print(rated_memes("Top memes", best))
+    if "content" in outcome.products:
+        _print_articles(lake)
     for line in dict.fromkeys(outcome.warnings):
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
     out.print()
@@ -228,6 +248,27 @@ def _print_mentions(settings: Settings, lake: Lake) -> None:
     out.print(table("Top mentions", columns, cells, whole=columns[2:]))
     said = readers(lake, best["analysis_id"])
     out.print(f"read by {plain(', '.join(said))}" + (_FOR_MODELS if OFFLINE in said else ""))
+
+
+def _print_articles(lake: Lake) -> None:
+    best = top_articles(lake, TOP_ARTICLES)
+    if best.is_empty():
+        return
+    rows = [
+        (
+            row["article_id"],
+            plain(row["title"], TITLE_CHARS),
+            f"{row['word_count']:,}",
+            str(row["quality_score"]),
+            row["state"],
+        )
+        for row in best.iter_rows(named=True)
+    ]
+    columns = ("article", "title", "words", "quality", "state")
+    out.print()
+    out.print(table("Top articles", columns, rows, columns[2:4], columns[:1]))
+    said = sorted({OFFLINE if row["provider"] == OFFLINE else row["model"] for row in best.iter_rows(named=True)})
+    out.print(f"written by {plain(', '.join(said))}" + (_FOR_WRITERS if OFFLINE in said else ""))
 
 
 def _print_leads(leads: pl.DataFrame) -> None:

@@ -73,6 +73,7 @@ bench: install-dev ## all benchmarks; benchmarks/README.md says what they measur
 	$(BIN)/python -m benchmarks.videos
 	$(BIN)/python -m benchmarks.captions
 	$(BIN)/python -m benchmarks.meme_duplicates
+	$(BIN)/python -m benchmarks.content
 	$(BIN)/python -m benchmarks.memes
 
 clean: ## remove what runs and tests left behind, but not .venv

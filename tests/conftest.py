@@ -13,6 +13,6 @@ from tests.gateway_world import clock, fake
 __all__ = ["clock", "fake", "postgres", "store", "url"]
 
 # What a property test tries unless it says otherwise: enough to find what is often wrong, in minutes for all of them.
-settings.register_profile("suite", max_examples=40)
+settings.register_profile("suite", max_examples=25)
 settings.register_profile("thorough", max_examples=400)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

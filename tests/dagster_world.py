@@ -305,7 +305,7 @@ def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
 
 @contextmanager
 def _copy(made: Made, home: Path) -> Iterator[World]:
-    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock"))
+    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
     with world(made.settings.model_copy(update={"home": home})) as copied:
         yield copied
 

@@ -191,7 +191,7 @@ def test_why_of_a_post_that_is_nowhere_says_what_to_check(home: Path, here: Here
 
 def test_forget_blanks_a_post_at_the_next_run(made: Made, tmp_path: Path, here: Here) -> None:  # noqa: F811
     home = tmp_path / "home"
-    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock"))
+    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
     query = "SELECT fullname, day, eff_title FROM campaign_posts WHERE kind = 'submission' AND status = 'ok' LIMIT 1"
     post = json.loads(here(home, "sql", query, "-f", "json").stdout)
     assert "1 of 1 recorded" in magpie(home, "leads", "forget", post["fullname"]).stdout

@@ -173,6 +173,7 @@ def test_a_plain_run_makes_memes_where_the_settings_have_any(
         update={
             "campaigns": base.campaigns if campaigns else (),
             "channels": base.channels if channels else (),
+            "sites": (),
             "meme_sources": base.meme_sources if memes else (),
             "memes": base.memes if memes else base.memes.model_copy(update={"archives": (), "events": ()}),
         }

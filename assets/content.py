@@ -58,15 +58,20 @@ def _of(frame: pl.DataFrame, site: Site) -> pl.DataFrame:
     return frame.filter(pl.col("site_id") == site.id)
 
 
-def _tell(
+def _asked(
     context: dg.AssetExecutionContext,
+    settings: Settings,
+    table: Table,
     writer: Writer,
-    found: pl.DataFrame,
-    told: dict[str, dg.MetadataValue],
+    make: Made,
+    show: Callable[[pl.DataFrame], dict[str, dg.MetadataValue]],
 ) -> pl.DataFrame:
+    """One call of the rule for each site of the run, and what asking models for it took."""
+    with user_errors():
+        found = per_site(context, settings, table, make)
     account = Account()
     account.add(found, *writer.summaries)
-    md.show(context, {**account.metadata(writer.engine), **told})
+    md.show(context, {**account.metadata(writer.engine), **show(found)})
     return found
 
 
@@ -102,14 +107,14 @@ def _topic_assets(settings: Settings, site_days: dg.MultiPartitionsDefinition) -
         llm: dg.ResourceParam[Llm],
     ) -> pl.DataFrame:
         rows, writer = keywords.collect(), writer_of(context, settings, lake, control, llm)
-        with user_errors():
-            found = per_site(
-                context,
-                settings,
-                t.KEYWORD_CLUSTERS,
-                lambda site, days: writer.keyword_clusters(site, days, _of(rows, site)),
-            )
-        return _tell(context, writer, found, shown.clusters_metadata(found))
+        return _asked(
+            context,
+            settings,
+            t.KEYWORD_CLUSTERS,
+            writer,
+            lambda site, days: writer.keyword_clusters(site, days, _of(rows, site)),
+            shown.clusters_metadata,
+        )
 
     @table_asset(t.CONTENT_IDEAS, site_days)
     def content_ideas(
@@ -122,14 +127,14 @@ def _topic_assets(settings: Settings, site_days: dg.MultiPartitionsDefinition) -
     ) -> pl.DataFrame:
         clusters, rows = keyword_clusters.collect(), keywords.collect()
         writer = writer_of(context, settings, lake, control, llm)
-        with user_errors():
-            found = per_site(
-                context,
-                settings,
-                t.CONTENT_IDEAS,
-                lambda site, days: writer.content_ideas(site, days, _of(clusters, site), _of(rows, site)),
-            )
-        return _tell(context, writer, found, shown.ideas_metadata(found))
+        return _asked(
+            context,
+            settings,
+            t.CONTENT_IDEAS,
+            writer,
+            lambda site, days: writer.content_ideas(site, days, _of(clusters, site), _of(rows, site)),
+            shown.ideas_metadata,
+        )
 
     return [keyword_clusters, content_ideas]
 
@@ -151,9 +156,8 @@ def _article_assets(settings: Settings, site_days: dg.MultiPartitionsDefinition)
         def write(site: Site, days: list[date]) -> pl.DataFrame:
             return writer.articles(site, days, _of(ideas, site), _of(clusters, site), _of(rows, site))
 
-        with user_errors():
-            found = per_site(context, settings, t.ARTICLES, write)
-        return _tell(context, writer, found, shown.articles_metadata(found, settings.content.word_count_tolerance))
+        show = partial(shown.articles_metadata, tolerance=settings.content.word_count_tolerance)
+        return _asked(context, settings, t.ARTICLES, writer, write, show)
 
     @table_asset(t.IMAGE_PROMPTS, site_days)
     def image_prompts(
@@ -164,14 +168,14 @@ def _article_assets(settings: Settings, site_days: dg.MultiPartitionsDefinition)
         llm: dg.ResourceParam[Llm],
     ) -> pl.DataFrame:
         written, writer = articles.collect(), writer_of(context, settings, lake, control, llm)
-        with user_errors():
-            found = per_site(
-                context,
-                settings,
-                t.IMAGE_PROMPTS,
-                lambda site, days: writer.image_prompts(site, _of(written, site)),
-            )
-        return _tell(context, writer, found, shown.prompts_metadata(found))
+        return _asked(
+            context,
+            settings,
+            t.IMAGE_PROMPTS,
+            writer,
+            lambda site, days: writer.image_prompts(site, _of(written, site)),
+            shown.prompts_metadata,
+        )
 
     @table_asset(t.ARTICLE_IMAGES, site_days)
     def article_images(
@@ -182,13 +186,14 @@ def _article_assets(settings: Settings, site_days: dg.MultiPartitionsDefinition)
         llm: dg.ResourceParam[Llm],
     ) -> pl.DataFrame:
         prompts, writer = image_prompts.collect(), writer_of(context, settings, lake, control, llm)
-        with user_errors():
-            found = per_site(
-                context,
-                settings,
-                t.ARTICLE_IMAGES,
-                lambda site, days: writer.article_images(site, _of(prompts, site)),
-            )
-        return _tell(context, writer, found, shown.images_metadata(found, settings.home))
+        show = partial(shown.images_metadata, home=settings.home)
+        return _asked(
+            context,
+            settings,
+            t.ARTICLE_IMAGES,
+            writer,
+            lambda site, days: writer.article_images(site, _of(prompts, site)),
+            show,
+        )
 
     return [articles, image_prompts, article_images]

@@ -4,6 +4,8 @@ Belongs here: names that stay the same when a folder is moved as a whole, and te
 was made. Does not belong here: which files belong to a product, and what is in them.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,3 +42,8 @@ def changed(files: pl.DataFrame, now: Mapping[str, tuple[int, int]]) -> list[str
     """
     before = {name: (size, at) for name, size, at in files.select("source_file", "bytes", "modified_ns").iter_rows()}
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def hashed(value: object) -> str:
+    """A hash of whatever JSON can say: what is as it was has the same."""
+    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,6 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from magpie.content.reviews import REVIEWS
 from magpie.control import Control
 from magpie.days import ranges
 from magpie.lake import Lake
-from magpie.places import changed
+from magpie.places import changed, hashed
 from magpie.settings import Settings
 
 # A run costs seconds to begin and a day without keywords some hundredths of one; so ranges go on over quiet days.
@@ -50,7 +49,7 @@ class Seen:
     @property
     def state(self) -> str:
         """Short, for run keys."""
-        return _hashed([self.batches, self.decisions])[:16]
+        return hashed([self.batches, self.decisions])[:16]
 
     def left_with(self, waiting: Sequence[Span]) -> "Seen":
         return replace(self, waiting=tuple(waiting))
@@ -120,10 +119,6 @@ def _batches(lake: Lake, first: date, last: date) -> dict[str, str]:
         .collect()
     )
     return {
-        f"{site}|{day}": _hashed(part.drop("site_id", "day").rows())
+        f"{site}|{day}": hashed(part.drop("site_id", "day").rows())
         for (site, day), part in files.partition_by("site_id", "day", as_dict=True, maintain_order=True).items()
     }
-
-
-def _hashed(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

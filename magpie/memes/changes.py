@@ -3,7 +3,6 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from magpie.lake import Lake
 from magpie.memes import logs
 from magpie.memes import tables as t
 from magpie.memes.listing import Places, fingerprint
-from magpie.places import changed
+from magpie.places import changed, hashed
 from magpie.settings import Settings
 
 # A run costs seconds to begin and a day without posts some hundredths of one; so ranges go on over as many quiet days.
@@ -61,7 +60,7 @@ class Seen:
     @property
     def state(self) -> str:
         """Short, for run keys."""
-        return _hashed([self.days, self.events, self.sources, self.decisions])[:16]
+        return hashed([self.days, self.events, self.sources, self.decisions])[:16]
 
     def left_with(self, waiting: Sequence[Span]) -> "Seen":
         return replace(self, waiting=tuple(waiting))
@@ -107,7 +106,7 @@ def after(seen: Seen, settings: Settings, lake: Lake, control: Control, today: d
 def _by_day(files: pl.DataFrame, first: date, last: date) -> dict[str, str]:
     rows = files.select("days", "source_file", "bytes", "modified_ns").explode("days").drop_nulls("days")
     held = rows.filter(pl.col("days").is_between(first, last)).partition_by("days", as_dict=True, maintain_order=True)
-    return {str(day): _hashed(part.drop("days").rows()) for (day,), part in held.items()}
+    return {str(day): hashed(part.drop("days").rows()) for (day,), part in held.items()}
 
 
 def _days_of(lake: Lake, source_ids: Collection[str], decisions: pl.DataFrame) -> list[date]:
@@ -157,7 +156,3 @@ def event_spans(settings: Settings, lake: Lake, control: Control, first: date, l
 
 def _ok(lake: Lake, which: pl.Expr) -> pl.DataFrame:
     return lake.read(t.MEME_FILES).filter((pl.col("status") == "ok") & which).collect()
-
-
-def _hashed(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

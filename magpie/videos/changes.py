@@ -3,7 +3,6 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import polars as pl
 
 from magpie.days import ranges
 from magpie.lake import Lake
+from magpie.places import hashed
 from magpie.settings import Settings
 from magpie.sources.price_files import price_fingerprints
 from magpie.videos import listing, stages
@@ -48,7 +48,7 @@ class Seen:
     @property
     def state(self) -> str:
         """Short, for run keys."""
-        return _hashed([self.days, self.deletions])[:16]
+        return hashed([self.days, self.deletions])[:16]
 
     def left_with(self, waiting: Sequence[Span]) -> "Seen":
         return replace(self, waiting=tuple(waiting))
@@ -88,7 +88,7 @@ def after(seen: Seen, lake: Lake, deleted: pl.DataFrame, settings: Settings, tod
         .collect()
     )
     days = {
-        f"{channel}|{day}": _hashed(part.drop("channel_id", "day").rows())
+        f"{channel}|{day}": hashed(part.drop("channel_id", "day").rows())
         for (channel, day), part in files.partition_by("channel_id", "day", as_dict=True).items()
         if channel in active
     }
@@ -114,7 +114,7 @@ def versions_hash(settings: Settings) -> str:
     """Changes whenever a video would be read in other versions than before."""
     videos = settings.videos
     told = [version.model_dump(mode="json") for version in videos.analysis_versions]
-    return _hashed([videos.analysis_mode, told])
+    return hashed([videos.analysis_mode, told])
 
 
 def read_spans(lake: Lake) -> list[Span]:
@@ -137,7 +137,3 @@ def price_span(settings: Settings) -> tuple[date, date] | None:
 
 def _between(first: date, last: date) -> list[date]:
     return pl.date_range(first, last, eager=True).to_list()
-
-
-def _hashed(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

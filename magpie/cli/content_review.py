@@ -15,7 +15,7 @@ import polars as pl
 import typer
 
 from magpie.cli import options
-from magpie.cli.output import bare, err, out, plain
+from magpie.cli.output import bare, err, out, plain, pressed, typed
 from magpie.content import reviews
 from magpie.content import tables as t
 from magpie.content.why import articles_now
@@ -70,7 +70,7 @@ def review(
             soft_wrap=True,
         )
         return
-    decided = go_through(rows, behind, least, _recorder(control, lake, who), _key, _line)
+    decided = go_through(rows, behind, least, _recorder(control, lake, who), pressed, typed)
     out.print(f"\n{decided:,} decided, {rows.height - decided:,} left; {FOLLOWS}")
 
 
@@ -211,19 +211,6 @@ def _recorded(record: Decide, row: Row, action: str, reason: str) -> bool:
         err.print(f"not recorded: {plain(error)}")
         return False
     return True
-
-
-def _key(question: str) -> str:
-    out.print(plain(question), end="")
-    pressed = typer.getchar()
-    out.print(plain(pressed))
-    if pressed in ("\x03", "\x04"):
-        raise KeyboardInterrupt
-    return pressed
-
-
-def _line(question: str) -> str:
-    return out.input(plain(question))
 
 
 def _print(row: Row, about: Row, least: int) -> None:

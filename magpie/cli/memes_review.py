@@ -19,7 +19,7 @@ import polars as pl
 import typer
 
 from magpie.cli import options
-from magpie.cli.output import err, out, plain
+from magpie.cli.output import err, out, plain, pressed, typed
 from magpie.control import Control
 from magpie.errors import UserError
 from magpie.lake import Lake
@@ -86,7 +86,7 @@ def review(
         out.print(f"{rows.height:,} wait; this is no terminal, so decide with --approve MEME or --reject MEME")
         return
     with tempfile.TemporaryDirectory(prefix="magpie-") as folder:
-        decided = go_through(rows, settings.home, record, _key, _line, viewer(Path(folder)) if show else _leave)
+        decided = go_through(rows, settings.home, record, pressed, typed, viewer(Path(folder)) if show else _leave)
     out.print(f"\n{decided:,} decided, {rows.height - decided:,} left; `magpie run memes` makes their states anew")
 
 
@@ -165,19 +165,6 @@ def _one_of(keys: set[str], question: str, key: Ask) -> str:
         pressed = key(f"{question} ").strip().lower()[:1]
         if pressed in keys:
             return pressed
-
-
-def _key(question: str) -> str:
-    out.print(plain(question), end="")
-    pressed = typer.getchar()
-    out.print(plain(pressed))
-    if pressed in ("\x03", "\x04"):
-        raise KeyboardInterrupt
-    return pressed
-
-
-def _line(question: str) -> str:
-    return out.input(plain(question))
 
 
 def _leave(path: Path, mime: str | None) -> None:

@@ -1,11 +1,12 @@
-"""How the command line prints: consoles, tables, untrusted text.
+"""How the command line prints and asks: consoles, tables, untrusted text, keys.
 
-Belongs here: layout shared by commands. Does not belong here: what is printed.
+Belongs here: layout and questions shared by commands. Does not belong here: what is printed or asked.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,3 +48,22 @@ def table(
     for row in rows:
         made.add_row(*(cell if isinstance(cell, str) else plain(cell) for cell in row))
     return made
+
+
+def pressed(question: str) -> str:
+    """Ask for one key.
+
+    Raises:
+        KeyboardInterrupt: it was the one that ends a program or its input.
+    """
+    out.print(plain(question), end="")
+    key = typer.getchar()
+    out.print(plain(key))
+    if key in ("\x03", "\x04"):
+        raise KeyboardInterrupt
+    return key
+
+
+def typed(question: str) -> str:
+    """Ask for a line."""
+    return out.input(plain(question))

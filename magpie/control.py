@@ -6,10 +6,13 @@ Does not belong here: rows that an asset makes (`magpie/lake.py`) and the orches
 SQLite by default, Postgres by URL, one schema. One insert is one transaction.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +46,8 @@ pending = sa.Table(
 
 # A writer waits this long for another's transaction; a transaction here takes milliseconds.
 SQLITE_BUSY_SECONDS = 30
+# The pause between two tries where SQLite itself does not wait.
+SQLITE_RETRY_SECONDS = 0.01
 # One statement holds this many rows: SQLite allows 32766 parameters, and a statement's text is built in memory.
 ROWS_PER_STATEMENT = 500
 # Of concurrent first openers one creates a table and the others fail on it; their next try finds it there.
@@ -100,7 +105,7 @@ class Control:
             if parsed.drivername.startswith("sqlite"):
                 _sqlite_file(parsed).parent.mkdir(parents=True, exist_ok=True)
                 engine = sa.create_engine(parsed, connect_args={"timeout": self._busy_seconds})
-                sa.event.listen(engine, "connect", _sqlite_pragmas)
+                sa.event.listen(engine, "connect", partial(_sqlite_pragmas, self._busy_seconds))
                 sa.event.listen(engine, "begin", _sqlite_begin)
             else:
                 engine = sa.create_engine(parsed, pool_pre_ping=True)
@@ -234,12 +239,25 @@ def _sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(SQLITE_BEGIN, 'DEFERRED')}")
 
 
-def _sqlite_pragmas(connection: object, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # the driver begins nothing; _sqlite_begin does
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+def _sqlite_pragmas(busy_seconds: float, connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing; _sqlite_begin does
+    with closing(connection.cursor()) as cursor:
+        _write_ahead(cursor, busy_seconds)
+        cursor.execute("PRAGMA synchronous=FULL")
+
+
+def _write_ahead(cursor: sqlite3.Cursor, busy_seconds: float) -> None:
+    """Switch the file to WAL; while others do so SQLite says busy at once, without the wait it keeps elsewhere."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(SQLITE_RETRY_SECONDS)
+        else:
+            return
 
 
 def _as_utc(moment: datetime) -> datetime:

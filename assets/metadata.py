@@ -5,6 +5,7 @@ what is shown.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -77,16 +78,22 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, Markup) else escaped(value)
 
 
-def show(context: dg.AssetExecutionContext, metadata: Mapping[str, dg.MetadataValue[Any]]) -> None:
+def show(
+    context: dg.AssetExecutionContext, metadata: Mapping[str, dg.MetadataValue[Any]], asset: str | None = None
+) -> None:
     """Add metadata to the materialisations of a run; what is large, such as pictures, to that of its last partition.
 
     Each partition of a run has an event of its own, which keeps a copy: of a year, 365 of every picture.
+
+    Args:
+        asset: whose materialisation, where one step makes several.
     """
+    add = partial(context.add_asset_metadata, asset_key=asset)
     large = {name for name, value in metadata.items() if len(str(value.value)) > LARGE_CHARS}
-    context.add_asset_metadata({name: value for name, value in metadata.items() if name not in large})
+    add({name: value for name, value in metadata.items() if name not in large})
     several = context.has_partition_key or context.has_partition_key_range
     last = context.partition_keys[-1] if several else None
-    context.add_asset_metadata({name: metadata[name] for name in sorted(large)}, partition_key=last)
+    add({name: metadata[name] for name in sorted(large)}, partition_key=last)
 
 
 def check_result(finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:

@@ -4,18 +4,20 @@ Belongs here: partition definitions, mappings and ranges that products share. Do
 which.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 import polars as pl
 
 from magpie.memes.tables import PLATFORMS as MEME_PLATFORMS
+from magpie.persona.tables import DAYS_AHEAD
 from magpie.tables import Partitions, Table
 
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaign")
 CHANNELS = dg.DynamicPartitionsDefinition(name="channel")
 SITES = dg.DynamicPartitionsDefinition(name="site")
+BLOGS = dg.DynamicPartitionsDefinition(name="blog")
 PLATFORMS = dg.StaticPartitionsDefinition(list(MEME_PLATFORMS))
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -56,12 +58,19 @@ def site_days_from(start: date) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition({"site": SITES, "day": days_through_today(start)})
 
 
+def blog_days_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Every blog on every day, tomorrow included: a post for tomorrow morning is written today."""
+    days = dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC", end_offset=DAYS_AHEAD + 1)
+    return dg.MultiPartitionsDefinition({"blog": BLOGS, "day": days})
+
+
 def platform_days_from(start: date) -> dg.MultiPartitionsDefinition:
     """Every platform on every day, today included."""
     return dg.MultiPartitionsDefinition({"platform": PLATFORMS, "day": days_through_today(start)})
 
 
 SAME_DAY = dg.MultiToSingleDimensionPartitionMapping("day")
+SAME_BLOG = dg.MultiToSingleDimensionPartitionMapping("blog")
 SAME_CAMPAIGN = dg.MultiToSingleDimensionPartitionMapping("campaign")
 
 
@@ -76,7 +85,7 @@ def day_range(first: date, last: date) -> dict[str, str]:
 
 
 def lead_range(lead: str, first: date, last: date) -> dict[str, str]:
-    """Tags of a run over a range of days of one campaign or channel."""
+    """Tags of a run over a range of days of one campaign, channel or blog."""
     return {RANGE_START: f"{lead}|{first}", RANGE_END: f"{lead}|{last}"}
 
 
@@ -88,6 +97,12 @@ def site_range(site: str, first: date | str, last: date | str) -> dict[str, str]
 def platforms_range(first: date | str, last: date | str) -> dict[str, str]:
     """Tags of a run over a range of days of all platforms; in a key, dimensions stand in the order of their names."""
     return {RANGE_START: f"{first}|{MEME_PLATFORMS[0]}", RANGE_END: f"{last}|{MEME_PLATFORMS[-1]}"}
+
+
+def range_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """First and last partition key of a run, by its tags; None: it names none."""
+    first = tags.get(RANGE_START) or tags.get("dagster/partition")
+    return (first, tags.get(RANGE_END) or first) if first else None
 
 
 def sync(
@@ -121,7 +136,7 @@ def partitions_of(table: Table, keys: Iterable[str]) -> Partitions:
 
 
 def per_lead(table: Table, keys: Iterable[str], make: Callable[[str, list[date]], pl.DataFrame]) -> pl.DataFrame:
-    """A run may cover several campaigns or channels; each is one call of the rule, with its days."""
+    """A run may cover several campaigns, channels, sites or blogs; each is one call of the rule, with its days."""
     asked = partitions_of(table, keys)
     made = [make(str(lead), sorted(days or ())) for lead, days in sorted(asked.groups.items(), key=str)]
     return pl.concat(made) if made else table.empty()

@@ -11,7 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS, RANGE_END, RANGE_START, day_range, last_partition, lead_range, span_of, sync
+from assets.partitions import (
+    CAMPAIGNS,
+    RANGE_END,
+    RANGE_START,
+    day_range,
+    last_partition,
+    lead_range,
+    range_of,
+    span_of,
+    sync,
+)
 from magpie.control import Control
 from magpie.days import ranges
 from magpie.lake import Lake
@@ -117,9 +127,9 @@ def _campaigns_after_days(settings: Settings, jobs: dict[str, Any]) -> dg.Sensor
         """When days or a campaign's keywords are new, match and rank: those days, or that campaign's."""
         tags = context.dagster_run.tags
         if context.dagster_run.job_name == "reddit_days":
-            first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
+            span = range_of(tags)
             campaigns = [campaign.id for campaign in settings.active_campaigns()]
-            spans = [(date.fromisoformat(first), date.fromisoformat(last or first))] if first else []
+            spans = [(date.fromisoformat(span[0]), date.fromisoformat(span[1]))] if span else []
         else:
             campaigns = [name for name in [tags.get("dagster/partition")] if name]
             days = [row["day"] for row in lake.present(t.REDDIT_POSTS)]
@@ -143,11 +153,9 @@ def _answers_after_campaign_days(jobs: dict[str, Any]) -> dg.SensorDefinition:
     )
     def answers_after_campaign_days(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         """When posts are ranked anew, read the candidates of the same campaign and days."""
-        tags = context.dagster_run.tags
-        first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
-        if not first:
+        span = range_of(context.dagster_run.tags)
+        if span is None:
             return dg.SkipReason("the run names no campaign and day; looking again after the next one")
-        span = {RANGE_START: first, RANGE_END: last or first}
-        return dg.RunRequest(run_key=context.dagster_run.run_id, tags=span)
+        return dg.RunRequest(run_key=context.dagster_run.run_id, tags={RANGE_START: span[0], RANGE_END: span[1]})
 
     return answers_after_campaign_days

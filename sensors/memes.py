@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import RANGE_END, RANGE_START, day_range, platforms_range
+from assets.partitions import day_range, platforms_range, range_of
 from magpie.control import Control
 from magpie.days import ranges
 from magpie.lake import Lake
@@ -117,22 +117,21 @@ def _later_copies(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefiniti
         context: dg.RunStatusSensorContext, curator: dg.ResourceParam[Curator]
     ) -> list[dg.RunRequest] | dg.SkipReason:
         """When memes are new, compare those again that came later and look like them."""
-        tags = context.dagster_run.tags
-        first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
-        if not first:
+        span = range_of(context.dagster_run.tags)
+        if span is None:
             return dg.SkipReason("the run names no platform and day; looking again after the next one")
-        begin, end = (key.split("|") for key in (first, last or first))
+        begin, end = (key.split("|") for key in span)
         platforms = begin[1:] if begin[1:] == end[1:] else t.PLATFORMS
         later = curator.later_matches(platforms, date.fromisoformat(begin[0]), date.fromisoformat(end[0]))
         if not later:
             return dg.SkipReason("no later meme looks like one of this run")
         return [
             dg.RunRequest(
-                run_key=f"{context.dagster_run.run_id}|{span[0]}",
-                tags=platforms_range(*span),
+                run_key=f"{context.dagster_run.run_id}|{some[0]}",
+                tags=platforms_range(*some),
                 asset_selection=COMPARING,
             )
-            for span in ranges({day for _, day in later}, changes.QUIET_DAYS)
+            for some in ranges({day for _, day in later}, changes.QUIET_DAYS)
         ]
 
     return later_copies

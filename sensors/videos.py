@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import CHANNELS, RANGE_END, RANGE_START, day_range, lead_range, sync
+from assets.partitions import CHANNELS, day_range, lead_range, range_of, sync
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.settings import Settings
@@ -141,11 +141,10 @@ def _days_after_channels(settings: Settings, jobs: dict[str, Any]) -> dg.SensorD
         context: dg.RunStatusSensorContext, video_source: dg.ResourceParam[Source]
     ) -> dg.RunRequest | dg.SkipReason:
         """When mentions are new, sum up their days anew, and those whose window holds them."""
-        tags = context.dagster_run.tags
-        first, last = tags.get(RANGE_START) or tags.get("dagster/partition"), tags.get(RANGE_END)
-        if not first:
+        span = range_of(context.dagster_run.tags)
+        if span is None:
             return dg.SkipReason("the run names no channel and day; looking again after the next one")
-        begin, end = _day_of(first), _day_of(last or first) + timedelta(days=window - 1)
+        begin, end = _day_of(span[0]), _day_of(span[1]) + timedelta(days=window - 1)
         today = video_source.clock().date()
         return dg.RunRequest(run_key=context.dagster_run.run_id, tags=day_range(begin, min(end, today)))
 

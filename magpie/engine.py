@@ -80,6 +80,7 @@ def _check_choices(settings: Settings, models: Models) -> None:
         f"sites.{site.id}": {name: choice for name, choice in site.functions.items() if name != TEMPLATE_OF}
         for site in settings.sites
     }
+    tiers |= {f"blogs.{blog.name}": blog.functions for blog in settings.blogs}
     for version in settings.videos.analysis_versions:
         if version.model is not None:
             models.candidates(version.model)

@@ -20,14 +20,15 @@ from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
 from magpie.leads.settings import Campaign, Leads, Reddit
 from magpie.memes.settings import Memes, MemeSource
+from magpie.persona.settings import Blog, Persona
 from magpie.strict import FunctionChoice, Strict, Usd
 from magpie.videos.settings import Channel, Videos
 
 CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
-SCOPE_KINDS = ("product:", "campaign:", "channel:", "site:", "provider:", "model:", "asset:", "tier:")
+SCOPE_KINDS = ("product:", "campaign:", "channel:", "site:", "blog:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
-Item = TypeVar("Item", Campaign, Channel, MemeSource, Site)
+Item = TypeVar("Item", Campaign, Channel, MemeSource, Site, Blog)
 
 
 class Caps(Strict):
@@ -39,6 +40,7 @@ class Caps(Strict):
     # Only free models describe memes; the cap holds should one of them ever ask for money.
     memes_daily_cap_usd: Usd = Decimal("1.00")
     content_daily_cap_usd: Usd = Decimal("5.00")
+    persona_daily_cap_usd: Usd = Decimal("3.00")
     # Per UTC day, UTC month and run, by scope of the ledger: `provider:openai`, `asset:lead_extractions`, `all`.
     daily_usd: dict[str, Usd] = {}
     monthly_usd: dict[str, Usd] = {}
@@ -96,6 +98,8 @@ class Settings(Strict):
     meme_sources: tuple[MemeSource, ...] = ()
     content: Content = Content()
     sites: tuple[Site, ...] = ()
+    persona: Persona = Persona()
+    blogs: tuple[Blog, ...] = ()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
     config_file: Path = Path(CONFIG_FILE)
@@ -124,6 +128,12 @@ class Settings(Strict):
     @classmethod
     def _sites_once(cls, value: tuple[Site, ...]) -> tuple[Site, ...]:
         _refuse_twice("site id", [site.id for site in value])
+        return value
+
+    @field_validator("blogs")
+    @classmethod
+    def _blogs_once(cls, value: tuple[Blog, ...]) -> tuple[Blog, ...]:
+        _refuse_twice("blog", [blog.name for blog in value])
         return value
 
     @model_validator(mode="after")
@@ -157,6 +167,14 @@ class Settings(Strict):
             UserError: there is none of that id.
         """
         return _named("site", site_id, {site.id: site for site in self.sites})
+
+    def blog(self, name: str) -> Blog:
+        """Return one blog.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        return _named("blog", name, {blog.name: blog for blog in self.blogs})
 
     def active_campaigns(self) -> Iterator[Campaign]:
         return (campaign for campaign in self.campaigns if campaign.status == "active")
@@ -202,6 +220,16 @@ class Settings(Strict):
     def content_start_day(self) -> date:
         """First partition of content."""
         return self.content.start_day or self.start_day
+
+    @property
+    def persona_start_day(self) -> date:
+        """First partition of persona."""
+        return self.persona.start_day or self.start_day
+
+    @property
+    def live_blogs(self) -> Path:
+        """Where pages fetched from Tumblr are kept, by blog and kind."""
+        return self.home / "raw" / "tumblr" / "live"
 
     @property
     def live_memes(self) -> Path:

@@ -1,6 +1,6 @@
 """Asking servers of the public web, which may be anybody's.
 
-Belongs here: one GET or POST within bounds of address, size and time, and asking again after what passes. Does not
+Belongs here: one GET, POST or PUT within bounds of address, size and time, and asking again after what passes. Does not
 belong here: what is asked of which platform (`channel_clients.py`), what an answer holds (the readers of formats), and
 providers of models (`magpie/llm/providers`).
 
@@ -59,7 +59,8 @@ class WebError(Exception):
         status: of the answer, if there was one.
         retry_after_s: how long the server asks to be left alone.
         passing: the same question may be answered in a moment.
-        content: of the answer to a POST, if it has no more than ERROR_BYTES.
+        content: of the answer to a POST or PUT, if it has no more than ERROR_BYTES.
+        headers: of the answer, by name in lower case.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class WebError(Exception):
         *,
         passing: bool = False,
         content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail, self.status = kind, detail, status
         self.retry_after_s, self.passing, self.content = retry_after_s, passing, content
+        self.headers: Mapping[str, str] = headers or {}
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,31 @@ class Web:
         Raises:
             WebError: there is none that says yes; what was sent may have arrived, where it is passing.
         """
+        return self._send("POST", url, content, headers, max_bytes, timeout_s)
+
+    def put(
+        self,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        max_bytes: int = PAGE_BYTES,
+        timeout_s: float = REQUEST_S,
+    ) -> Page:
+        """Put something in the place of what is at an address; in all else like `post`."""
+        return self._send("PUT", url, content, headers, max_bytes, timeout_s)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str] | None,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> Page:
         place = _place(url)
-        answer = self._ask("POST", place, dict(headers or {}), content, max_bytes, self._monotonic() + timeout_s)
+        answer = self._ask(method, place, dict(headers or {}), content, max_bytes, self._monotonic() + timeout_s)
         if isinstance(answer, Page):
             return answer
         raise WebError("redirected", f"{place.host} redirects to {answer.scheme}://{answer.host}")
@@ -367,7 +393,15 @@ def _sent(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _refusal(place: httpx2.URL, status: int, headers: Mapping[str, str], content: bytes) -> WebError:
     passing, wait = status == 429 or status >= 500, _asked_wait(headers)
-    return WebError(f"http_{status}", f"{place.host} answers {status}", status, wait, passing=passing, content=content)
+    return WebError(
+        f"http_{status}",
+        f"{place.host} answers {status}",
+        status,
+        wait,
+        passing=passing,
+        content=content,
+        headers=headers,
+    )
 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:

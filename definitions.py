@@ -11,6 +11,8 @@ from assets import (
     leads_checks,
     memes,
     memes_checks,
+    persona,
+    persona_checks,
     spend,
     spend_checks,
     videos,
@@ -26,6 +28,8 @@ from magpie.leads.archives import landing_of
 from magpie.memes.live import Fetcher
 from magpie.memes.serving import Recommender
 from magpie.memes.stages import Curator
+from magpie.persona.live import Courier
+from magpie.persona.stages import Reader
 from magpie.settings import Settings, load_settings
 from magpie.sources.web import Web
 from magpie.utc import utc_now
@@ -35,11 +39,13 @@ from schedules import content as content_schedules
 from schedules import leads as leads_schedules
 from schedules import maintenance
 from schedules import memes as memes_schedules
+from schedules import persona as persona_schedules
 from schedules import spend as spend_schedules
 from schedules import videos as videos_schedules
 from sensors import content as content_sensors
 from sensors import discovery, waiting
 from sensors import memes as memes_sensors
+from sensors import persona as persona_sensors
 from sensors import videos as videos_sensors
 
 
@@ -58,20 +64,24 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "curator": Curator(settings, lake, control, blobs, web, utc_now),
         "fetcher": Fetcher(settings, lake, control, web, blobs),
         "desk": Desk(settings, lake, control, utc_now),
+        "reader": Reader(settings, lake, control, blobs, web, utc_now),
+        "courier": Courier(settings, lake, control, web, blobs, clock=utc_now),
         "recommender": Recommender(settings, lake, control),
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
-    products = (leads_schedules, videos_schedules, memes_schedules, content_schedules)
+    products = (leads_schedules, videos_schedules, memes_schedules, content_schedules, persona_schedules)
     jobs = {name: job for product in products for name, job in product.build_jobs().items()}
     spend_job = spend_schedules.build_job()
     return dg.Definitions(
         assets=[
-            asset for product in (leads, videos, memes, content, spend) for asset in product.build_assets(settings)
+            asset
+            for product in (leads, videos, memes, content, persona, spend)
+            for asset in product.build_assets(settings)
         ],
         asset_checks=[
             check
-            for product in (leads_checks, videos_checks, memes_checks, content_checks, spend_checks)
+            for product in (leads_checks, videos_checks, memes_checks, content_checks, persona_checks, spend_checks)
             for check in product.build_checks(settings)
         ],
         resources=resources,
@@ -86,12 +96,13 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *videos_schedules.build_schedules(settings, jobs),
             *memes_schedules.build_schedules(settings, jobs),
             *content_schedules.build_schedules(settings, jobs),
+            *persona_schedules.build_schedules(settings, jobs),
             maintenance.DAILY,
             spend_schedules.build_schedule(settings, spend_job),
         ],
         sensors=[
             sensor
-            for kind in (discovery, videos_sensors, memes_sensors, content_sensors, waiting)
+            for kind in (discovery, videos_sensors, memes_sensors, content_sensors, persona_sensors, waiting)
             for sensor in kind.build_sensors(settings, jobs)
         ],
         executor=dg.in_process_executor,

@@ -1,4 +1,4 @@
-"""Pictures in materialisations, as SVG or JPEG in a markdown image: the UI shows it without a plotting library.
+"""Pictures in materialisations, as SVG, JPEG or PNG in a markdown image: the UI shows it without a plotting library.
 
 Belongs here: drawing from numbers, embedding. Does not belong here: the numbers, making pictures small
 (`magpie/media/thumbnails.py`), and the names of metadata keys (`metadata.py`).
@@ -9,7 +9,7 @@ text is escaped all the same.
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -28,6 +28,8 @@ HOURS = 24
 WARN_SHARE = Decimal("0.8")
 # Blue and orange are told apart by the colour-blind too; the ground is white under a dark UI as well.
 SPENT, CAP, INK, GROUND = "#26b", "#c52", "#445", "#fff"
+# Of the square in which scores stand against what became of them, and of its dots: area goes with number.
+SQUARE, SQUARE_EDGE, DOT_PX = 260, 40, 10
 
 
 def burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, day: date) -> dg.MarkdownMetadataValue:
@@ -42,6 +44,15 @@ def burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, day: d
     return dg.MetadataValue.md(image("".join(_burn_down(points, cap, title)), title))
 
 
+def reliability(bins: Sequence[Mapping[str, float]], title: str) -> dg.MarkdownMetadataValue:
+    """Draw the share of labels against the mean score of each bin; of a model that can be believed both are the same.
+
+    Args:
+        bins: `n` rows with a score in the bin, `mean_p` of them, and the `share` that is of the labelled kind.
+    """
+    return dg.MetadataValue.md(image("".join(_reliability(bins, title)), title))
+
+
 def image(svg: str, alt: str) -> str:
     """Return an SVG as a markdown image; `alt` is read where pictures are not shown."""
     return _embedded(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", alt)
@@ -50,6 +61,11 @@ def image(svg: str, alt: str) -> str:
 def photo(jpeg: bytes, alt: str) -> str:
     """Return a JPEG as a markdown image, which may stand in the cell of a table too."""
     return _embedded(data_uri(jpeg), alt)
+
+
+def png(content: bytes, alt: str) -> str:
+    """Return a PNG as a markdown image."""
+    return _embedded(f"data:image/png;base64,{base64.b64encode(content).decode()}", alt)
 
 
 def _embedded(uri: str, alt: str) -> str:
@@ -76,6 +92,23 @@ def _burn_down(points: Sequence[tuple[int, Decimal]], cap: Decimal | None, title
     yield _path(f"M{LEFT} {BOTTOM}{steps}", f'stroke="{SPENT}" stroke-width="2" fill="none"')
     for hour in (0, HOURS // 2, HOURS):
         yield _text(_x(hour) - 14, BOTTOM + 15, f"{hour:02}:00")
+    yield "</svg>"
+
+
+def _reliability(bins: Sequence[Mapping[str, float]], title: str) -> Iterator[str]:
+    low, high, most = SQUARE_EDGE, SQUARE - SQUARE_EDGE, max((one["n"] for one in bins), default=1)
+    look = f'font-family="sans-serif" font-size="11" fill="{INK}"'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH // 2}" height="{SQUARE}" {look}>'
+    yield _path(f"M0 0H{WIDTH // 2}V{SQUARE}H0", f'fill="{GROUND}"') + _text(8, 16, title)
+    yield _path(f"M{low} {low}V{high}H{high}", f'stroke="{INK}" fill="none"')
+    yield _path(f"M{low} {high}L{high} {low}", f'stroke="{CAP}" stroke-dasharray="6"')
+    for share in (0, 0.5, 1):
+        place = round(share * (high - low))
+        yield _text(low - 24, high - place + 4, f"{share:g}") + _text(low + place - 4, high + 15, f"{share:g}")
+    for one in bins:
+        x, y = low + one["mean_p"] * (high - low), high - one["share"] * (high - low)
+        radius = max(2.0, DOT_PX * (one["n"] / most) ** 0.5)
+        yield f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:.1f}" fill="{SPENT}"/>'
     yield "</svg>"
 
 

@@ -22,10 +22,11 @@ from magpie.tables import Partitions, Table
 
 @dataclass(frozen=True)
 class Facts:
-    """What a check may look at: settings, books, lake, the partitions of the run, and the time."""
+    """What a check may look at: settings, books, logs in the control database, lake, the run's partitions, the time."""
 
     settings: Settings
     store: Store
+    control: Control
     lake: Lake
     partitions: Partitions
     now: datetime
@@ -74,7 +75,7 @@ def table_check(
             asked = partitions_of(table, keys)
         store = Store(control)
         try:
-            return md.check_result(judge(Facts(settings, store, lake, asked, datetime.now(UTC))), severity)
+            return md.check_result(judge(Facts(settings, store, control, lake, asked, datetime.now(UTC))), severity)
         finally:
             store.close()
 

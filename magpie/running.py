@@ -16,8 +16,8 @@ from magpie.settings import Settings
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns or
-    channels (none: all that are active).
+    """What to make: a product (None: everything there is), days (None: all that the archives hold), campaigns,
+    channels, sites or blogs (none: all that are active).
 
     `retry_failed` asks models again about rows that failed for want of a valid answer.
     """
@@ -27,6 +27,8 @@ class RunRequest:
     last: date | None = None
     campaigns: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    blogs: tuple[str, ...] = ()
     retry_failed: bool = False
 
 

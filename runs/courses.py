@@ -26,6 +26,8 @@ from magpie.leads.archives import landing_of
 from magpie.llm.progress import TaskState
 from magpie.memes import changes as meme_changes
 from magpie.memes.tables import PLATFORMS
+from magpie.persona.changes import blog_spans
+from magpie.persona.tables import DAYS_AHEAD
 from magpie.running import RunRequest
 from magpie.settings import Settings
 from magpie.videos.changes import QUIET_DAYS, price_span
@@ -34,10 +36,12 @@ from resources.llm import Llm
 from schedules.content import CONTENT_LANDING, SITE_DAYS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS, REDDIT_LANDING
 from schedules.memes import MEME_DAYS, MEME_LANDING, QUEUE_DAYS, REACTION_DAYS
+from schedules.persona import BLOG_DAYS, BLOG_MODELS, BLOG_POSTS, PERSONA_LANDING, PERSONA_LOGS
 from schedules.spend import SPEND
 from schedules.videos import CHANNEL_DAYS, PRICE_DAYS, VIDEO_DAYS, VIDEO_LANDING
 from sensors.content import sync_sites
 from sensors.discovery import sync_campaigns
+from sensors.persona import sync_blogs
 from sensors.videos import sync_channels
 
 
@@ -237,7 +241,9 @@ def content(course: Course) -> None:
     if not course.execute(defs, "content_landing"):
         return
     lake = Lake(settings.lake_root, settings.storage_options())
-    sites = [site.id for site in settings.sites if site.active]
+    sites = tuple(dict.fromkeys(request.sites or (site.id for site in settings.sites if site.active)))
+    for site in sites:
+        settings.site(site)
     spans = {site: site_spans(settings, lake, site, last, first) for site in sites}
     if not any(spans.values()):
         layers.warn("the folders and lists hold no keywords of an active site on these days")
@@ -247,6 +253,38 @@ def content(course: Course) -> None:
         for span in found:
             course.execute(defs, "site_days", tags=site_range(site, *span))
             course.covers(*span)
+
+
+def persona(course: Course) -> None:
+    """Archive pages, each blog's posts, its models, and what its author makes of them day by day."""
+    settings, request, layers = course.settings, course.request, course.layers
+    today, start = datetime.now(UTC).date(), settings.persona_start_day
+    latest = today + timedelta(days=DAYS_AHEAD)
+    first, last = request.first or start, request.last or latest
+    _in_order(first, last, min(start, settings.start_day), latest, "tomorrow")
+    blogs = tuple(dict.fromkeys(request.blogs or (blog.name for blog in settings.blogs if blog.active)))
+    for blog in blogs:
+        settings.blog(blog)
+    sync_blogs(course.instance, settings)
+    defs = course.definitions()
+    layers.expect(len(PERSONA_LANDING) + len(PERSONA_LOGS) + len(BLOG_MODELS) * len(blogs))
+    if not course.execute(defs, "persona_landing"):
+        return
+    lake = Lake(settings.lake_root, settings.storage_options())
+    spans = {blog: blog_spans(settings, lake, blog, last, first) for blog in blogs}
+    if not any(spans.values()):
+        layers.warn("the folders hold no page of an active blog on these days")
+        return
+    days = sum(_days(span) for found in spans.values() for span in found)
+    layers.expect((len(BLOG_POSTS) + len(BLOG_DAYS)) * days)
+    for blog, found in spans.items():
+        for span in found:
+            course.execute(defs, "blog_posts", tags=lead_range(blog, *span))
+        course.execute(defs, "blog_models", partition_key=blog)
+        for span in found:
+            course.execute(defs, "blog_days", tags=lead_range(blog, *span))
+            course.covers(*span)
+    course.execute(defs, "persona_logs")
 
 
 def _days(span: tuple[date, date]) -> int:
@@ -279,6 +317,7 @@ COURSES: dict[str, Callable[[Course], None]] = {
     "videos": videos,
     "memes": memes,
     "content": content,
+    "persona": persona,
     "spend": spend,
     "marts": marts,
 }
@@ -294,14 +333,23 @@ def courses_of(settings: Settings, request: RunRequest) -> list[str]:
         raise UserError(f"no product {request.product!r}; products: {', '.join(COURSES)}")
     if request.product in ("spend", "marts"):
         return [request.product]
-    others = settings.channels or _has_memes(settings) or settings.sites
-    narrowed = request.campaigns or request.channels
-    wanted = {
-        "leads": bool(request.campaigns or (not request.channels and (settings.campaigns or not others))),
-        "videos": bool(request.channels or (not request.campaigns and settings.channels)),
-        "memes": not narrowed and _has_memes(settings),
-        "content": bool(settings.sites) and not narrowed,
+    others = settings.channels or _has_memes(settings) or settings.sites or settings.blogs
+    named = {
+        "leads": request.campaigns,
+        "videos": request.channels,
+        "memes": (),
+        "content": request.sites,
+        "persona": request.blogs,
     }
+    there = {
+        "leads": settings.campaigns or not others,
+        "videos": settings.channels,
+        "memes": _has_memes(settings),
+        "content": settings.sites,
+        "persona": settings.blogs,
+    }
+    # Whoever names one campaign, channel, site or blog wants nothing else.
+    wanted = named if any(named.values()) else there
     chosen = [name for name, asked in wanted.items() if asked] if request.product is None else [request.product]
     return [*chosen, "spend", *(("marts",) if request.product is None else ())]
 

@@ -30,6 +30,7 @@ from magpie.summary import (
     readers,
     summarise,
     top_articles,
+    top_drafts,
     top_leads,
     top_memes,
     top_mentions,
@@ -40,7 +41,9 @@ TOP_PER_CAMPAIGN = 5
 TOP_MENTIONS = 5
 TOP_MEMES = 5
 TOP_ARTICLES = 5
+TOP_DRAFTS = 5
 TITLE_CHARS = 60
+DRAFT_CHARS = 90
 # Of a step that asks models, a log file wants a line now and then, not one per row.
 LOG_SECONDS = 10
 # A link into a video has at most so many characters; it is of use only whole.
@@ -48,6 +51,7 @@ LINK_CHARS = 51
 # What stands beside quote and link: names of usual length, symbol, action, conviction and the gaps.
 BESIDE_CHARS = 29
 _FOR_MODELS = "; set a provider's key to have a model read them"
+_FOR_AUTHORS = ", from word sequences of the blog's own posts; set a provider's key to have a model write"
 _FOR_WRITERS = ", as skeletons that say so; set a provider's key to have a model write"
 # What to do next, by product; a line longer than a terminal is copied whole all the same.
 HINTS = {
@@ -76,17 +80,26 @@ HINTS = {
         ("Read one", "magpie content show ARTICLE"),
         ("Send out", "magpie content export SITE --out DIR"),
     ),
+    "persona": (
+        ("Each blog", "magpie persona status"),
+        ("Review drafts", "magpie persona review"),
+        ("Why a text", "magpie persona why INPUT"),
+        ("Mood", "magpie persona mood BLOG --out FILE.png"),
+    ),
 }
 
 
 def run(
     product: Annotated[
-        str | None, typer.Argument(help="leads, videos, memes, content, spend or marts; default: everything there is.")
+        str | None,
+        typer.Argument(help="leads, videos, memes, content, persona, spend or marts; default: everything there is."),
     ] = None,
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel (UC...); may be repeated.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be repeated.")] = None,
+    blog: Annotated[list[str] | None, typer.Option(help="Only this blog; may be repeated.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Ask models again about rows that failed for good.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -98,6 +111,8 @@ def run(
         options.day(last, "--to"),
         tuple(campaign or ()),
         tuple(channel or ()),
+        tuple(site or ()),
+        tuple(blog or ()),
         retry_failed,
     )
     began = time.monotonic()
@@ -178,6 +193,8 @@ def _account(settings: Settings, outcome: RunOutcome, seconds: float) -> None:
         out.print(rated_memes("Top memes", best))
     if "content" in outcome.products:
         _print_articles(lake)
+    if "persona" in outcome.products:
+        _print_drafts(lake)
     for line in dict.fromkeys(outcome.warnings):
         out.print(f"[yellow]warning[/yellow] {plain(line)}")
     out.print()
@@ -269,6 +286,27 @@ def _print_articles(lake: Lake) -> None:
     out.print(table("Top articles", columns, rows, columns[2:4], columns[:1]))
     said = sorted({OFFLINE if row["provider"] == OFFLINE else row["model"] for row in best.iter_rows(named=True)})
     out.print(f"written by {plain(', '.join(said))}" + (_FOR_WRITERS if OFFLINE in said else ""))
+
+
+def _print_drafts(lake: Lake) -> None:
+    best = top_drafts(lake, TOP_DRAFTS)
+    if best.is_empty():
+        return
+    rows = [
+        (
+            row["outbox_id"],
+            row["kind"],
+            f"{row['selector_adjusted']:.2f}",
+            f"{row['sentiment_p']:.2f}",
+            plain(row["body"], DRAFT_CHARS),
+        )
+        for row in best.iter_rows(named=True)
+    ]
+    columns = ("draft", "as", "liked", "glad", "text")
+    out.print()
+    out.print(table("Top drafts, which wait for you", columns, rows, columns[2:4], columns[:1]))
+    said = sorted({OFFLINE if row["provider"] == OFFLINE else row["model"] for row in best.iter_rows(named=True)})
+    out.print(f"written by {plain(', '.join(said))}" + (_FOR_AUTHORS if OFFLINE in said else ""))
 
 
 def _print_leads(leads: pl.DataFrame) -> None:

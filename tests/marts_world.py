@@ -19,7 +19,7 @@ from magpie.settings import Settings
 from tests.dagster_world import made_once
 
 # Each of them has a function `fill` that writes its rows; no two write the same partition of a table.
-FILLED_BY = ("test_video_marts", "test_meme_marts", "test_spend_marts", "test_content_marts")
+FILLED_BY = ("test_video_marts", "test_meme_marts", "test_spend_marts", "test_content_marts", "test_persona_marts")
 
 # Not the default, so that a mart that does not go by the settings shows.
 PUBLISH_MIN_QUALITY = 75

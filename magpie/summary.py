@@ -14,6 +14,7 @@ from magpie.lake import Lake
 from magpie.leads import tables as leads
 from magpie.memes import tables as memes
 from magpie.memes.stats import latest, with_words
+from magpie.persona import tables as persona
 from magpie.tables import Table
 from magpie.videos import tables as videos
 from magpie.videos.consensus import counts
@@ -95,6 +96,26 @@ def top_articles(lake: Lake, most: int) -> pl.DataFrame:
         best.join(said.lazy(), on="article_id", how="left", maintain_order="left")
         .with_columns(pl.col("state").fill_null("draft"))
         .select("article_id", "site_id", "day", "title", "word_count", "quality_score", "state", "provider", "model")
+        .collect()
+    )
+
+
+def top_drafts(lake: Lake, most: int) -> pl.DataFrame:
+    """Return the drafts that wait for a person and that readers should like best, with who wrote them."""
+    drafts = lake.read(persona.OUTBOX).filter((pl.col("state") == "draft") & (pl.col("kind") != "mood_graph"))
+    attempt = ["blog", "day", "input_id", "attempt"]
+    chosen = lake.read(persona.DECISIONS).select(*attempt, pl.col("chosen_k").alias("k"))
+    scores = lake.read(persona.CANDIDATE_SCORES).select(*attempt, "k", "selector_adjusted", "sentiment_p")
+    writers = lake.read(persona.CANDIDATES).select(*attempt, "k", "provider", "model")
+    return (
+        drafts.join(chosen, on=attempt)
+        .join(scores, on=[*attempt, "k"])
+        .join(writers, on=[*attempt, "k"])
+        .sort("selector_adjusted", "outbox_id", descending=[True, False])
+        # The offline writer finds the same words more than once.
+        .unique("body_sha256", keep="first", maintain_order=True)
+        .head(most)
+        .select("outbox_id", "blog", "day", "kind", "body", "selector_adjusted", "sentiment_p", "provider", "model")
         .collect()
     )
 

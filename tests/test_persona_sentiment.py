@@ -23,6 +23,8 @@ from tests.ledger_world import FakeClock
 
 SCOPE = Scope("persona", "candidate_scores", ("blog:demo-blog",), "blog", "run-1")
 
+ABOUT = "demo|day|ask:1"
+
 
 @pytest.fixture
 def at(tmp_path: Path, fake: FakeProvider, clock: FakeClock) -> Iterator[Desk]:
@@ -119,12 +121,12 @@ def test_a_judge_estimates_each_text_and_where_nobody_judged_there_is_no_number(
 
     at.fake.responder = answer
     texts = [("be kind", ["advice"]), ("do a burglary", []), ("be kind", ["advice"])]
-    assert risks("#1 ada asked:\n\nWhat now?", texts, asking(at, "persona_judge")) == [0.05, 0.9, 0.05]
+    assert risks("#1 ada asked:\n\nWhat now?", texts, asking(at, "persona_judge"), ABOUT) == [0.05, 0.9, 0.05]
     assert at.fake.attempts == 2
-    assert risks("", [], asking(at, "persona_judge")) == []
-    assert risks("", texts, asking(at, "persona_judge", "offline")) == [None] * 3
+    assert risks("", [], asking(at, "persona_judge"), ABOUT) == []
+    assert risks("", texts, asking(at, "persona_judge", "offline"), ABOUT) == [None] * 3
     at.fake.responder = lambda body: '{"risk": 2}'
-    assert risks("another", texts[:1], asking(at, "persona_judge")) == [None]
+    assert risks("another", texts[:1], asking(at, "persona_judge"), ABOUT) == [None]
 
 
 def test_reasons_of_a_judge_are_bounded_and_cleaned() -> None:

@@ -37,12 +37,13 @@ DAY_CHARS = 10
 
 
 def plan(
-    product: Annotated[str, typer.Argument(help="leads, videos, memes or content.")],
+    product: Annotated[str, typer.Argument(help="leads, videos, memes, content or persona.")],
     first: options.First = None,
     last: options.Last = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel (UC...); may be repeated.")] = None,
     site: Annotated[list[str] | None, typer.Option(help="Only this site; may be repeated.")] = None,
+    blog: Annotated[list[str] | None, typer.Option(help="Only this blog; may be repeated.")] = None,
     days: Annotated[bool, typer.Option("--days", help="A line per day, however many there are.")] = False,
     config: options.Config = None,
 ) -> None:
@@ -51,11 +52,11 @@ def plan(
     range_ = options.day(first, "--from"), options.day(last, "--to")
     if product not in PLANNERS:
         raise UserError(f"no product {product!r} asks models; products: {', '.join(PLANNERS)}")
-    given = {"leads": campaign, "videos": channel, "content": site}
+    given = {"leads": campaign, "videos": channel, "content": site, "persona": blog}
     subjects = given.pop(product, None)
     if any(given.values()):
         raise UserError(
-            "--campaign narrows leads, --channel narrows videos, --site narrows content; "
+            "--campaign narrows leads, --channel narrows videos, --site narrows content, --blog narrows persona; "
             "give the one that fits the product"
         )
     from magpie.engine import engine_of  # the engine takes a third of a second to import
@@ -97,11 +98,21 @@ def _content(
     return plan_of_content(settings, lake, control, engine, first, last, sites)
 
 
+def _persona(
+    settings: Settings, engine: "Engine", first: date | None, last: date | None, blogs: Sequence[str]
+) -> "Plan":
+    from magpie.persona.plan import plan as plan_of_persona
+
+    lake, control = Lake(settings.lake_root, settings.storage_options()), Control(settings.control_database)
+    return plan_of_persona(settings, lake, control, engine, first, last, blogs)
+
+
 PLANNERS: dict[str, Callable[..., "Plan"]] = {
     "leads": _leads,
     "videos": _videos,
     "memes": _memes,
     "content": _content,
+    "persona": _persona,
 }
 
 
@@ -210,7 +221,7 @@ def _print_caps(found: "Plan", engine: "Engine", now: datetime) -> None:
     gateway = engine.gateway
     touched = {ALL, *(scope for call in found.calls for scope in call.scopes)}
     # The whole, the product, its campaigns or channels, then what the machinery counts by.
-    order = (ALL, "product", "campaign", "channel", "site", "provider", "model")
+    order = (ALL, "product", "campaign", "channel", "site", "blog", "provider", "model")
     kinds = {scope: scope.partition(":")[0] for scope in touched}
     scopes = sorted(touched, key=lambda s: (order.index(kinds[s]) if kinds[s] in order else len(order), s))
     rows = []

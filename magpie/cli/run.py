@@ -82,7 +82,7 @@ HINTS = {
     ),
     "persona": (
         ("Each blog", "magpie persona status"),
-        ("Review drafts", "magpie persona review"),
+        ("Drafts", "magpie persona review"),
         ("Why a text", "magpie persona why INPUT"),
         ("Mood", "magpie persona mood BLOG --out FILE.png"),
     ),

@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from magpie.append_log import AppendLog
 from magpie.control import Control
 from magpie.days import ranges
 from magpie.lake import Lake
@@ -37,7 +36,7 @@ class Seen:
 
     Attributes:
         days: by `blog|day` a hash of the files that may hold posts of it.
-        events: by blog, how many reviews and deliveries there were.
+        events: by `blog|outbox_id` of a post that is not over, how many reviews and deliveries there were.
         ticks: by live blog, the tick that was last looked at.
         deleted, admitted: by blog, how many deletions and admissions there were.
         waiting: spans to request.
@@ -91,9 +90,11 @@ def after(seen: Seen, reader: Reader) -> Seen:
     blogs = {blog.name: blog for blog in reader.settings.blogs if blog.active}
     held = held_days(reader.settings, lake, now.date())
     days = {key: value for key, value in held.items() if key.split("|")[0] in blogs}
-    events = {name: _rows(control, name, logs.REVIEWS, logs.DELIVERIES) for name in blogs}
+    said = [one for name in blogs for one in _said(lake, control, name)]
     ticks = {name: _tick(reader, blog, now) for name, blog in blogs.items() if blog.mode == "live"}
-    deleted, admitted = ({name: _rows(control, name, log) for name in blogs} for log in (logs.DELETIONS, logs.TICKS))
+    deleted, admitted = (
+        {name: log.read(control, blog=name).height for name in blogs} for log in (logs.DELETIONS, logs.TICKS)
+    )
     spans: set[Span] = set()
     for name, blog in blogs.items():
         mine = {key for key in days.keys() | seen.days.keys() if key.split("|")[0] == name}
@@ -101,14 +102,14 @@ def after(seen: Seen, reader: Reader) -> Seen:
         touched = [*map(date.fromisoformat, changed_keys), *_taken_back(lake, control, name)]
         if touched:
             known = (date.fromisoformat(key.split("|")[1]) for key in mine if key in days)
-            redone = {min(touched), *(day for day in known if day >= min(touched))}
+            redone = {*touched, *(day for day in known if day >= min(touched))}
             spans |= {(POSTS, name, *span) for span in ranges(redone, QUIET_DAYS)}
         due = _undecided(lake, control, blog)
-        if events[name] != seen.events.get(name, 0):
-            due |= _spoken_of(lake, control, name)
+        due |= {day for key, day, count in said if key.split("|")[0] == name and seen.events.get(key) != count}
         if name in ticks and ticks[name] != seen.ticks.get(name):
             due |= _at_tick(reader, blog, now, new=ticks[name][:10] != seen.ticks.get(name, "")[:10])
         spans |= {(INPUTS, name, *span) for span in ranges(due)}
+    events = {key: count for key, _, count in said}
     return Seen(days, events, ticks, deleted, admitted, tuple(sorted({*spans, *seen.waiting})))
 
 
@@ -144,10 +145,6 @@ def held_days(settings: Settings, lake: Lake, last: date) -> dict[str, str]:
         f"{blog}|{day}": hashed(part.select("source_file", "bytes", "modified_ns").rows())
         for (blog, day), part in parts.items()
     }
-
-
-def _rows(control: Control, blog: str, *of: AppendLog) -> int:
-    return sum(log.read(control, blog=blog).height for log in of)
 
 
 def _tick(reader: Reader, blog: Blog, now: datetime) -> str:
@@ -203,9 +200,11 @@ def _reply_item() -> pl.Expr:
     return pl.when(below == 0).then(item).otherwise(pl.format("{}.{}", item, below.cast(pl.String).str.zfill(6)))
 
 
-def _spoken_of(lake: Lake, control: Control, blog: str) -> set[date]:
-    """Days with posts that are not over and of which people or delivery have said something."""
+def _said(lake: Lake, control: Control, blog: str) -> list[tuple[str, date, int]]:
+    """`blog|outbox_id` of posts that are not over, their days, and how often people or delivery spoke of them."""
     over = ("published", "rejected", "discarded", "redo", "deleted")
-    said = pl.concat([log.read(control, blog=blog)["outbox_id"] for log in (logs.REVIEWS, logs.DELIVERIES)])
-    mine = (pl.col("blog") == blog) & ~pl.col("state").is_in(over) & pl.col("outbox_id").is_in(said.unique().implode())
-    return set(lake.read(t.OUTBOX).filter(mine).select("day").unique().collect()["day"])
+    open_ = (pl.col("blog") == blog) & ~pl.col("state").is_in(over)
+    posts = lake.read(t.OUTBOX).filter(open_).select("outbox_id", "day").collect()
+    events = pl.concat([log.read(control, blog=blog).select("outbox_id") for log in (logs.REVIEWS, logs.DELIVERIES)])
+    counted = posts.join(events, on="outbox_id").group_by("outbox_id", "day").len().sort("outbox_id")
+    return [(f"{blog}|{outbox_id}", day, count) for outbox_id, day, count in counted.iter_rows()]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from magpie.llm.prompts import load
 from magpie.llm.spec import FunctionSpec, Row
+from magpie.persona.rng import SEPARATOR
 from magpie.persona.sentiment import row_ref
 from magpie.persona.write_post import cut_prompt
 
@@ -41,17 +42,19 @@ class Judgement(BaseModel):
     reasons: Annotated[list[str], BeforeValidator(_reasons)] = []
 
 
-def risks(thread: str, texts: Sequence[tuple[str, Sequence[str]]], ask: Ask) -> list[float | None]:
+def risks(thread: str, texts: Sequence[tuple[str, Sequence[str]]], ask: Ask, about: str) -> list[float | None]:
     """Return how likely a human is to turn each text down; None: no model said.
 
     Args:
         thread: what the texts answer, as the autoreview model reads it; its newest part is asked about.
         texts: body and tags of each.
         ask: answers rows of `persona_judge`, in the columns of the engine.
+        about: names the input, so that what was asked about it can be found when it is taken back.
     """
     read = cut_prompt(thread)
     asked = [(body[:BODY_CHARS], ", ".join(tags) or "none") for body, tags in texts]
-    rows = {row_ref(f"{read}\x1f{body}\x1f{tags}"): (read, body, tags) for body, tags in asked}
+    refs = [about + "#" + row_ref(SEPARATOR.join((read, body, tags))) for body, tags in asked]
+    rows = {ref: (read, body, tags) for ref, (body, tags) in zip(refs, asked, strict=True)}
     if not rows:
         return []
     frame = pl.DataFrame([(ref, *row) for ref, row in rows.items()], schema=QUESTIONS, orient="row")
@@ -60,7 +63,7 @@ def risks(thread: str, texts: Sequence[tuple[str, Sequence[str]]], ask: Ask) -> 
         for row in ask(frame).iter_rows(named=True)
         if row["status"] == "ok" and row["provider"] != OFFLINE
     }
-    return [told.get(row_ref(f"{read}\x1f{body}\x1f{tags}")) for body, tags in asked]
+    return [told.get(ref) for ref in refs]
 
 
 def variables(row: Row) -> Mapping[str, str]:

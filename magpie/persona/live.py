@@ -5,7 +5,6 @@ alone. Does not belong here: what a poll asks for (`fetching.py`), how a post is
 (`api_budget.py`).
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -16,6 +15,7 @@ import polars as pl
 
 from magpie.blobs import Blobs
 from magpie.control import Control
+from magpie.environment import Environment
 from magpie.lake import Lake
 from magpie.llm import breaker
 from magpie.llm.store import Store
@@ -70,7 +70,7 @@ class Courier:
         *,
         clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
-        env: Mapping[str, str] = os.environ,
+        env: Mapping[str, str] = Environment(),
         base_url: str = BASE_URL,
     ) -> None:
         self._settings, self._lake, self._control, self._web = settings, lake, control, web

@@ -108,7 +108,8 @@ class _Canvas:
             if local.minute == 0 and local.hour % apart == 0:
                 self.line([(self.x(moment), _y(0)), (self.x(moment), _y(1))], SCALES, 1)
                 told = f"{local:%H:%M}" if local.hour else f"{local:%Y-%m-%d}"
-                self.write((self.x(moment), SCALE * (BOTTOM + KICK_PX)), told, "ma")
+                inside = SCALE * WIDTH - self._font.getlength(told) / 2
+                self.write((min(self.x(moment), inside), SCALE * (BOTTOM + KICK_PX)), told, "ma")
 
     def _quarters(self) -> Iterator[datetime]:
         # The clocks of some places differ from UTC by quarters of an hour.

@@ -5,7 +5,7 @@ stages that need no model (`stages.py`).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -37,6 +37,7 @@ from magpie.persona.stages import PRODUCT, Reader
 from magpie.persona.subjects import Turn, subjects_of, turns_of
 from magpie.persona.text_model import TextModel
 from magpie.persona.threads import image_urls_of
+from magpie.persona.tombstones import DELETED, blanked
 from magpie.persona.write_post import PERSONA_WRITE, writer_rows
 from magpie.persona.writing import Text, Writing
 from magpie.places import hashed
@@ -95,8 +96,12 @@ class Studio:
         texts = self._of_blog(t.IMAGE_TEXTS, blog).collect()
         subjects = subjects_of(inbox, posts, threads, texts, blog, tuning)
         turns = turns_of(logs.TICKS.read(reader.control, blog=blog.name), subjects)
-        made = self._author(blog).days(days, turns, self._past(blog, days))
-        return made.frames()
+        gone = self._taken_back(blog, days, inbox)
+        made = self._author(blog).days(days, turns, self._past(blog, days, gone)).frames()
+        return {
+            table.name: pl.concat([made[table.name], gone.get(table.name, table.empty())]).sort(table.sort_by)
+            for table in t.AUTHORED
+        }
 
     def trained(self, table: Table, blog: Blog) -> pl.DataFrame:
         """All versions of a model of a blog, with those that are due by now."""
@@ -126,15 +131,25 @@ class Studio:
         shaping = [blog.model_dump(mode="json"), words.model_dump(), tuning.model_dump(mode="json"), persona.sentiment]
         return Author(blog, tuning, words, writing, scorer, hashed(shaping)[:16])
 
-    def _past(self, blog: Blog, days: Sequence[date]) -> Past:
+    def _taken_back(self, blog: Blog, days: Sequence[date], inbox: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """What is stored of inputs that were taken back since, without words."""
+        ids = inbox.filter(pl.col("reason") == DELETED)["input_id"].to_list()
+        mine = pl.col("day").is_in(list(days)) & pl.col("input_id").is_in(ids)
+        of_input = [table for table in t.AUTHORED if "input_id" in table.dtypes]
+        return blanked({table.name: self._of_blog(table, blog).filter(mine).collect() for table in of_input})
+
+    def _past(self, blog: Blog, days: Sequence[date], gone: Mapping[str, pl.DataFrame]) -> Past:
+        """What the author knows from days that are not made now, and from inputs of these that were taken back."""
         first, last = min(days), max(days)
         other = ~pl.col("day").is_in(list(days)) & (pl.col("day") < last)
         kicks = self._of_blog(t.MOOD_INPUTS, blog).filter(other & (pl.col("day") >= first - timedelta(days=KICK_DAYS)))
         scores = self._of_blog(t.CANDIDATE_SCORES, blog).filter(other)
         keys = ("day", "input_id", "attempt", "k")
-        logits = scores.select(*keys, "sentiment_logit").collect()
+        told = scores.select(*keys, "sentiment_logit").collect()
+        logits = pl.concat([told, gone[t.CANDIDATE_SCORES.name].select(told.columns)])
+        moved = kicks.select("day", "kick_ts", "kick").collect()
         return Past(
-            kicks.select("day", "kick_ts", "kick").collect(),
+            pl.concat([moved, gone[t.MOOD_INPUTS.name].select(moved.columns)]),
             {(*row[:4],): row[4] for row in logits.iter_rows()},
             self._closed(blog, first, other),
         )
@@ -196,7 +211,9 @@ class Studio:
         ask = self._ask(PERSONA_JUDGE.name, blog, t.CANDIDATE_SCORES)
 
         def judged(turn: Turn, texts: Sequence[Text]) -> list[float | None]:
-            return judge.risks(turn.subject.prompts.autoreview, [(one.body, one.tags) for one in texts], ask)
+            subject = turn.subject
+            about = f"{subject.blog}|{subject.day}|{subject.input_id}"
+            return judge.risks(subject.prompts.autoreview, [(one.body, one.tags) for one in texts], ask, about)
 
         return judged
 

@@ -26,6 +26,8 @@ from magpie.persona.write_post import writer_rows
 DRAWS_PER_TEXT = 4
 # The offline writer's length, in words; a story takes more of them.
 TOKENS = {"answer": 120, "original": 120, "review": 120, "fiction": 400}
+# Of a call that was cut off: while its answer may still be found, it is waited for; after that it never comes.
+CUT_OFF = "unknown_outcome"
 OK: Mapping[str, Any] = {"status": "ok", **dict.fromkeys(("reason", "observed", "threshold", "not_before"))}
 FATE = tuple(OK)
 
@@ -96,7 +98,7 @@ class Writing:
             self.blog.persona,
             subject.prompts.writer,
             subject.prompt_kind,
-            [f"{turn.attempt}.{k}" for k in ks],
+            [f"{subject.input_id}/{turn.attempt}.{k}" for k in ks],
             offline,
             f"{subject.blog}|{subject.day}|{subject.input_id}",
         )
@@ -130,7 +132,7 @@ class Writing:
             "rng_seed": f"gen {subject.blog} {subject.input_id} {turn.attempt} {k}",
         }
         if answer["status"] != "ok":
-            return row, None
+            return row | _lost(answer), None
         told = json.loads(answer["value"])
         body, tags = draws.cut(told["body"])
         found = Text(k, body, tuple(draws.tags_of([*told["tags"], *tags])))
@@ -154,6 +156,12 @@ class Writing:
             strict_user=(subject.from_blog or "").lower() in self.blog.strict_users,
             answers_reply=subject.kind == "reply",
         )
+
+
+def _lost(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes of a draw whose answer was paid for and never came: it is over, and another takes its place."""
+    over = answer["status"] == "pending" and answer["reason"] == CUT_OFF and answer["not_before"] is None
+    return {"status": "failed"} if over else {}
 
 
 def _waiting(rows: list[dict[str, Any]]) -> dict[str, Any]:

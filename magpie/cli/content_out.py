@@ -4,7 +4,6 @@ Belongs here: arguments, keys from the environment, printing. Does not belong he
 files (`magpie/content/export.py`), requests (`wordpress.py`).
 """
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from magpie.content.export import ExportRules, Ready, Skipped, ready
 from magpie.content.export import export as export_to
 from magpie.content.why import articles_now
 from magpie.content.wordpress import Account, WordPress
+from magpie.environment import Environment
 from magpie.settings import Settings, load_settings
 from magpie.sources.web import Web
 
@@ -58,7 +58,7 @@ def wordpress(
     """Make or update a draft of each approved article; nothing is published. Needs WORDPRESS_USER and
     WORDPRESS_APP_PASSWORD in the environment."""
     settings = load_settings(config)
-    server = WordPress(Web(private=private), Account.of(url, os.environ))
+    server = WordPress(Web(private=private), Account.of(url, Environment()))
     found, skipped = _ready(settings, site)
     for item in found:
         posted = server.put_draft(item)

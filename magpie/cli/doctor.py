@@ -3,13 +3,13 @@
 Belongs here: printing what `magpie/health.py` finds. Does not belong here: finding it.
 """
 
-import os
 from datetime import UTC, datetime
 
 import typer
 
 from magpie.cli import options
 from magpie.cli.output import out, plain, table
+from magpie.environment import Environment
 from magpie.health import examine
 from magpie.settings import load_settings
 
@@ -18,7 +18,7 @@ MARKS = {"ok": "[green]ok[/green]", "note": "[dim]-[/dim]", "warn": "[yellow]loo
 
 def doctor(config: options.Config = None) -> None:
     """Show versions, paths, keys (present or not), archives, clock, disk and what waits."""
-    findings = examine(load_settings(config), os.environ, datetime.now(UTC))
+    findings = examine(load_settings(config), Environment(), datetime.now(UTC))
     rows = [(MARKS[finding.level], finding.subject, plain(finding.text)) for finding in findings]
     out.print(table(None, ("", "what", "found"), rows))
     if any(finding.level == "bad" for finding in findings):

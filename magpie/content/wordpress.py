@@ -12,7 +12,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -65,7 +65,7 @@ class Account:
 
     url: str
     user: str
-    password: str
+    password: str = field(repr=False)
 
     @classmethod
     def of(cls, url: str, environment: Mapping[str, str]) -> "Account":
@@ -84,7 +84,17 @@ class Account:
 
     @property
     def authorization(self) -> str:
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+        return f"Basic {self._token}"
+
+    @property
+    def _token(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+    def hidden(self, content: bytes) -> bytes:
+        """Bytes without the password, which a server may repeat as it is or as it was sent."""
+        for secret in (self._token, self.password):
+            content = content.replace(secret.encode(), b"***")
+        return content
 
 
 class WordPress:
@@ -167,7 +177,7 @@ class WordPress:
     def _list(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         url = f"{self._account.url}{API}{path}?{urlencode(query, quote_via=quote)}"
         page = self._web.get(url, self._headers(), max_bytes=ANSWER_BYTES, timeout_s=REQUEST_S)
-        told = _json(page.content)
+        told = _json(self._account.hidden(page.content))
         if not isinstance(told, list):
             raise WebError("bad_answer", "a list was asked for, and something else came")
         return [held for held in told if isinstance(held, dict)]
@@ -178,7 +188,7 @@ class WordPress:
     def _sent(self, path: str, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         url = f"{self._account.url}{API}{path}"
         page = self._web.post(url, content, {**self._headers(), **headers}, max_bytes=ANSWER_BYTES, timeout_s=REQUEST_S)
-        told = _json(page.content)
+        told = _json(self._account.hidden(page.content))
         if not isinstance(told, dict):
             raise WebError("bad_answer", "an object was asked for, and something else came")
         _id(told)
@@ -189,7 +199,7 @@ class WordPress:
 
     def _one_line(self, article: Page, error: WebError) -> str:
         hint = _HINTS.get(error.kind) or ("try it again later" if error.passing else "see the server's log")
-        said = _said(error.content)
+        said = _said(self._account.hidden(error.content))
         host = urlsplit(self._account.url).hostname
         return f"{article.slug}: {host} took no draft ({error.kind}{said}): {hint}"
 

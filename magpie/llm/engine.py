@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -294,8 +295,9 @@ class _Task:
         except LedgerUnavailable as error:
             self.away = self.gateway.unavailable(error)
             return [self._counted(Outcome.refused_(item, self.away)) for item in ready]
+        # With the context of this thread, so that what is logged there can name the run.
         waiting: list[Outcome | Future[Outcome]] = [
-            self._counted(settled) if settled else pool.submit(self._converse, talk)
+            self._counted(settled) if settled else pool.submit(copy_context().run, self._converse, talk)
             for talk, settled in zip(talks, ends, strict=True)
         ]
         return [item.result() if isinstance(item, Future) else item for item in waiting]

@@ -266,9 +266,9 @@ def settle(connection: sa.Connection, call_id: str, outcome: Settlement, now: da
         "tokens_out": usage.output_tokens if known else None,
         "tokens_reasoning": usage.reasoning_tokens if known else None,
         "images": usage.images,
-        "model_served": outcome.model_served,
+        "model_served": _fitting(llm_call.c.model_served, outcome.model_served),
         "finish_reason": outcome.finish_reason,
-        "provider_request_id": outcome.provider_request_id,
+        "provider_request_id": _fitting(llm_call.c.provider_request_id, outcome.provider_request_id),
         "http_status": outcome.http_status,
         "error_class": outcome.error_class,
         "error": outcome.error and outcome.error[:500],
@@ -290,9 +290,16 @@ def hit_rows(bookings: Iterable[tuple[Booking, int, str | None]], now: datetime)
         scopes = booking.purpose.all_scopes(booking.provider, booking.model, free_tier=booking.free_tier)
         # Named for whoever sums up what was saved; no window, because nothing is booked.
         row = _call_row(booking, Held(tuple(scopes), ()), now, now)
-        row |= {"kind": "hit", "state": "settled", "est_nano": 0, "saved_nano": saved, "model_served": served}
+        row |= {"kind": "hit", "state": "settled", "est_nano": 0, "saved_nano": saved}
+        row["model_served"] = _fitting(llm_call.c.model_served, served)
         rows.append({**row, "lease_until": None, "settled_at": now})
     return rows
+
+
+def _fitting(column: sa.Column[str], told: str | None) -> str | None:
+    """What a server calls something, as far as the column takes it: Postgres refuses more, and the books with it."""
+    assert isinstance(column.type, sa.String)
+    return told and told[: column.type.length]
 
 
 def record_hits(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,6 @@ of the files (`listing.py`, `posts.py`), the order of channels (`sources.py`).
 """
 
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import polars as pl
 
 from magpie.blobs import Blobs
 from magpie.control import Control
+from magpie.environment import Environment
 from magpie.errors import UserError
 from magpie.fetches import Cooling, Fetch, Fetches, plain_detail
 from magpie.lake import Lake
@@ -178,7 +178,7 @@ class Fetcher:
         *,
         clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
-        env: Mapping[str, str] = os.environ,
+        env: Mapping[str, str] = Environment(),
         bases: Mapping[str, str] | None = None,
     ) -> None:
         self._settings, self._lake, self._control, self._web = settings, lake, control, web

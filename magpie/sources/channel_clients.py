@@ -12,7 +12,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, ClassVar, Protocol
@@ -34,6 +34,8 @@ KEYS = {"vk": "VK_TOKEN", "instagram": "HIKERAPI_KEY"}
 # It becomes part of addresses and paths, so it neither begins with a dot nor holds a slash.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 KEY = re.compile(r"[!-~]{1,512}")
+# A shorter key may be a word of its own right, and blotting it out would garble posts.
+SHORTEST_HIDDEN = 8
 VK_VERSION = "5.199"
 # The most that one call of wall.get gives.
 VK_POSTS = 100
@@ -98,8 +100,10 @@ class ChannelClient(ABC):
     pinned: ClassVar[int] = 0
     key_refused: ClassVar[frozenset[int]] = frozenset()
 
-    def __init__(self, web: Web, sleep: Callable[[float], None], base: str | None = None) -> None:
-        self._web, self._sleep = web, sleep
+    def __init__(
+        self, web: Web, sleep: Callable[[float], None], base: str | None = None, key: str | None = None
+    ) -> None:
+        self._web, self._sleep, self._key = web, sleep, key
         self._base = (base or ADDRESSES[self.platform]).rstrip("/")
 
     def page(self, name: str, place: str | None, left_s: Callable[[], float]) -> RawPage:
@@ -142,7 +146,7 @@ class ChannelClient(ABC):
             left = left_s()
             if left <= 0:
                 raise WebError("timeout", "the time for this channel is over")
-            page = self._web.get(url, headers, timeout_s=min(REQUEST_S, left))
+            page = self._hidden(self._web.get(url, headers, timeout_s=min(REQUEST_S, left)))
             check(page)
             return page
 
@@ -155,6 +159,12 @@ class ChannelClient(ABC):
             if rest is None:
                 raise
             raise ChannelError(error.kind, error.detail, error.status, rest=rest) from None
+
+    def _hidden(self, page: Page) -> Page:
+        """The page without the key, which a server may repeat: pages are kept as they came."""
+        if self._key is None or len(self._key) < SHORTEST_HIDDEN:
+            return page
+        return replace(page, content=page.content.replace(self._key.encode(), b"***"))
 
     def _rest(self, error: WebError) -> timedelta | None:
         if error.status in self.key_refused:
@@ -194,7 +204,7 @@ class VkWall(ChannelClient):
     key_refused = frozenset({401, 403})
 
     def __init__(self, web: Web, sleep: Callable[[float], None], token: str, base: str | None = None) -> None:
-        super().__init__(web, sleep, base)
+        super().__init__(web, sleep, base, token)
         self._token = token
 
     def _page(self, name: str, place: str | None, left_s: Callable[[], float]) -> RawPage:
@@ -233,7 +243,7 @@ class HikerApi(ChannelClient):
         ids: UserIds,
         base: str | None = None,
     ) -> None:
-        super().__init__(web, sleep, base)
+        super().__init__(web, sleep, base, key)
         self._headers, self._ids = {"x-access-key": key, "accept": "application/json"}, ids
 
     def _page(self, name: str, place: str | None, left_s: Callable[[], float]) -> RawPage:

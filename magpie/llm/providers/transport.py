@@ -53,6 +53,7 @@ NOT_SENT = (
     httpx2.LocalProtocolError,
     httpx2.UnsupportedProtocol,
 )
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
@@ -221,7 +222,7 @@ def proxy_for(base_url: str, env: Mapping[str, str]) -> str | None:
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     # Sorted, capitals come first: of HTTP_PROXY and http_proxy the latter is kept, as everywhere.
-    lower = {name.lower(): value.strip() for name, value in sorted(env.items())}
+    lower = {name.lower(): env[name].strip() for name in sorted(env) if name.lower() in PROXY_VARIABLES}
     if is_loopback(host) or _bypassed(parts.netloc.lower(), lower.get("no_proxy", "")):
         return None
     name = f"{parts.scheme}_proxy" if lower.get(f"{parts.scheme}_proxy") else "all_proxy"

@@ -7,12 +7,13 @@ the handling of the warehouse file (`build.py`).
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
 from importlib.metadata import version
 from io import StringIO
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtCliRuntimeError, DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtCliRuntimeError, DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
 from dbt_project.build import MartPreview, previews, warehouse_build
@@ -23,6 +24,8 @@ from magpie.settings import Settings
 GROUP = "marts"
 # One builder at a time; the lock file says the same to builders outside this Dagster instance.
 POOL = "warehouse_builder"
+# Marts are made daily: an hour over a day is late, half a day more than that means that one was missed.
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=25))
 
 
 class MartsTranslator(DagsterDbtTranslator):
@@ -33,6 +36,11 @@ class MartsTranslator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         return GROUP if dbt_resource_props["resource_type"] == "model" else None
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        is_mart = self.get_resource_props(manifest, unique_id)["resource_type"] == "model"
+        return spec.replace_attributes(freshness_policy=FRESH) if is_mart else spec
 
 
 class OfflineDbt(DbtCliResource):

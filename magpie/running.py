@@ -4,9 +4,9 @@ Belongs here: what a run is asked for and what it tells meanwhile. Does not belo
 itself under the entry point group `magpie.runner`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from importlib.metadata import entry_points
 from typing import NoReturn, Protocol
 
@@ -60,6 +60,13 @@ class Runner(Protocol):
 
     def serve(self, settings: Settings, host: str, port: int) -> NoReturn:
         """Become the process that serves the UI, until it is ended."""
+
+    def failed_runs(self, settings: Settings, since: datetime) -> Mapping[str, int]:
+        """Return how many runs failed since then, by job.
+
+        Raises:
+            UserError: the orchestrator's storage cannot be read.
+        """
 
 
 def find_runner() -> Runner:

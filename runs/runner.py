@@ -8,12 +8,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
+import sqlalchemy as sa
 import yaml
 from dagster_shared.error import SerializableErrorInfo
 
@@ -27,6 +30,8 @@ from runs import event_log
 from runs.courses import COURSES, Course, courses_of
 
 INSTANCE_FILE = "dagster.yaml"
+# More failed runs than this are as telling as this many.
+MOST_FAILED = 1000
 # The project's own messages say it all; the class of any other error is half of what it tells.
 OWN_ERROR = re.compile(r"^magpie\.[\w.]+: ")
 
@@ -132,6 +137,16 @@ class DagsterRunner:
         os.chdir(os.environ["DAGSTER_HOME"])
         # In place of this process, so that a signal to it ends webserver and daemon too.
         os.execve(sys.executable, command, env)
+
+    def failed_runs(self, settings: Settings, since: datetime) -> Mapping[str, int]:
+        prepare_instance(settings)
+        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+        try:
+            with dg.DagsterInstance.get() as instance:
+                return Counter(run.job_name for run in instance.get_runs(failed, limit=MOST_FAILED))
+        except sa.exc.SQLAlchemyError as error:
+            # Its text may hold the address, password and all.
+            raise UserError(f"cannot read Dagster's storage: {type(error).__name__}; see its dagster.yaml") from None
 
 
 def prepare_instance(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from magpie.lake import Lake, SchemaMismatch
 from magpie.tables import Partitions
 from magpie.warehouse import open_in_memory, publish
 from tests.lake_tables import CAMPAIGN_DAILY, DAILY, WHOLE, campaign_daily, daily, day, days
-from tests.test_lake_races import SPAWN, START_SECONDS, run_together
+from tests.test_lake_races import FORKSERVER, START_SECONDS, run_together
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key-of-the-test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
 
@@ -32,8 +32,8 @@ def serve(told: Connection) -> None:
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     # A process of its own: delta-rs holds the interpreter while it reads a history, so a thread could not answer.
-    receiver, sender = SPAWN.Pipe(duplex=False)
-    server = SPAWN.Process(target=serve, args=(sender,), daemon=True)
+    receiver, sender = FORKSERVER.Pipe(duplex=False)
+    server = FORKSERVER.Process(target=serve, args=(sender,), daemon=True)
     server.start()
     assert receiver.poll(START_SECONDS), "the server did not start"
     host, port = receiver.recv()

@@ -14,6 +14,7 @@ import polars as pl
 from assets import content_metadata as shown
 from assets import metadata as md
 from assets import partitions as parts
+from assets.content_settings import settings_metadata
 from assets.failures import user_errors
 from assets.model_calls import Account, log_progress
 from assets.table_asset import table_asset as any_table_asset
@@ -66,12 +67,15 @@ def _asked(
     make: Made,
     show: Callable[[pl.DataFrame], dict[str, dg.MetadataValue]],
 ) -> pl.DataFrame:
-    """One call of the rule for each site of the run, and what asking models for it took."""
+    """One call of the rule for each site of the run, what asking models for it took, and under which settings."""
+    began, account = writer.engine.gateway.clock().date(), Account()
     with user_errors():
         found = per_site(context, settings, table, make)
-    account = Account()
     account.add(found, *writer.summaries)
-    md.show(context, {**account.metadata(writer.engine), **show(found)})
+    account.add_booked(writer.engine, context.run_id, table.name, began)
+    sites = map(settings.site, parts.partitions_of(table, context.partition_keys).leads())
+    decided = settings_metadata(writer, table, sites)
+    md.show(context, {**account.metadata(writer.engine), **decided, **show(found)})
     return found
 
 

@@ -1,7 +1,7 @@
 """What can be found out about an installation without changing it.
 
 Belongs here: versions, paths, keys, archives, videos and their reference files, clock, disk, waiting rows, money and
-models; of memes what `memes/checkup.py` finds. Does not belong here: mending, printing.
+models; of memes and persona what their `checkup.py` finds. Does not belong here: mending, printing.
 """
 
 import platform
@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -19,19 +19,27 @@ import polars as pl
 from magpie import maintenance
 from magpie.catalog import TABLES
 from magpie.control import Control
-from magpie.engine import limits_of, models_of
+from magpie.engine import engine_of, limits_of, models_of
 from magpie.errors import UserError
 from magpie.functions import FUNCTIONS
 from magpie.lake import Lake
 from magpie.leads.archives import landing_of
-from magpie.llm import audit, spend
+from magpie.llm import audit, moderation, spend
+from magpie.llm.choices import choose
+from magpie.llm.engine import OFFLINE
+from magpie.llm.images import image_models
 from magpie.llm.money import shown
 from magpie.llm.purpose import ALL
 from magpie.llm.store import Store
 from magpie.memes import checkup
+from magpie.persona import checkup as persona_checkup
+from magpie.persona.settings import Blog
+from magpie.persona.write_post import PERSONA_WRITE
 from magpie.settings import Settings
 from magpie.sources.channel_clients import KEYS as KEYS_OF_CHANNELS
 from magpie.sources.price_files import read_early_closes
+from magpie.strict import DEFAULT_CHOICE
+from magpie.text.embedders import HOSTED_EMBEDDERS
 from magpie.videos.listing import Places
 from magpie.videos.stages import price_rows
 from magpie.videos.symbols import read_symbols
@@ -46,6 +54,10 @@ KEYS = (
     "OPENROUTER_API_KEY",
     "VK_TOKEN",
     "HIKERAPI_KEY",
+    "TUMBLR_CONSUMER_KEY",
+    "TUMBLR_CONSUMER_SECRET",
+    "TUMBLR_OAUTH_TOKEN",
+    "TUMBLR_OAUTH_SECRET",
 )
 # A backfill of a year writes some GB; below this it may not finish.
 LOW_DISK_BYTES = 5 << 30
@@ -81,17 +93,38 @@ def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[F
 
 
 def models_in_use(settings: Settings) -> set[str]:
-    """Return the aliases and models that functions and embedders are asked with; none where no model may be asked."""
+    """Return the aliases and models that functions, embedders, moderation and makers of images are asked with.
+
+    None where no model may be asked.
+
+    Raises:
+        UserError: a model in the settings is wrong.
+    """
     if settings.llm.provider == "offline":
         return set()
-    found: set[str | None] = {settings.leads.embed_model}
+    # Settings call a hosted embedder by a name of its own.
+    found: set[str | None] = {
+        HOSTED_EMBEDDERS.get(name, name) for name in (settings.leads.embed_model, settings.content.embed_model)
+    }
+    tiers = [own.functions for own in settings.campaigns] + [own.functions for own in settings.channels]
+    tiers += [own.functions for own in settings.sites] + [own.functions for own in settings.blogs]
     for name in FUNCTIONS.names():
         choice = settings.llm.functions.get(name)
         found.add((choice and choice.model) or FUNCTIONS[name].alias)
-        tiers = [own.functions for own in settings.campaigns] + [own.functions for own in settings.channels]
         found |= {functions[name].model for functions in tiers if name in functions}
     found |= {version.model for version in settings.videos.analysis_versions}
+    if settings.sites:
+        found |= {moderation.ALIAS, *_image_models(settings)}
     return {name for name in found if name}
+
+
+def _image_models(settings: Settings) -> set[str]:
+    """Those of the provider that the settings name, which are not all that the alias stands for."""
+    provider = settings.content.image_provider
+    if provider == OFFLINE:
+        return set()
+    # Of any day: what ends is named until it has.
+    return {model.name for model in image_models(models_of(settings), provider, date.min)}
 
 
 def _package(name: str) -> Finding:
@@ -102,9 +135,13 @@ def _package(name: str) -> Finding:
 
 
 def _key(name: str, env: Mapping[str, str]) -> Finding:
-    if env.get(name):
+    try:
+        known = bool(env.get(name))
+    except UserError as error:
+        return Finding("bad", name, str(error))
+    if known:
         return Finding("ok", name, "set")
-    archives = name.startswith("REDDIT") or name in KEYS_OF_CHANNELS.values()
+    archives = name.startswith(("REDDIT", "TUMBLR")) or name in KEYS_OF_CHANNELS.values()
     instead = "archives need none" if archives else "offline rules need none"
     return Finding("note", name, f"not set; {instead}")
 
@@ -216,12 +253,22 @@ def _books(settings: Settings, env: Mapping[str, str], now: datetime) -> list[Fi
     store = Store(control)
     try:
         memes = checkup.look(settings, control, limits_of(settings), env, now)
-        return [*(Finding(*line) for line in memes), *_control(control, now), *_spend(settings, store, now)]
+        blogs = persona_checkup.look(settings, control, lambda blog: _writers(settings, control, env, blog), env, now)
+        products = [Finding(*line) for line in (*memes, *blogs)]
+        return [*products, *_control(control, now), *_spend(settings, store, now)]
     except UserError as error:
         return [Finding("bad", "control", str(error))]
     finally:
         store.close()
         control.close()
+
+
+def _writers(settings: Settings, control: Control, env: Mapping[str, str], blog: Blog) -> list[str]:
+    """The models that may be asked to write for a blog, the preferred one first."""
+    own = blog.functions.get(PERSONA_WRITE.name, DEFAULT_CHOICE)
+    tiers = {"scope": own, "function": settings.llm.functions.get(PERSONA_WRITE.name, DEFAULT_CHOICE)}
+    chosen = choose(PERSONA_WRITE, {tier: choice.choice() for tier, choice in tiers.items()})
+    return [model.name for model in engine_of(settings, control, env=env).candidates(chosen)]
 
 
 def _control(control: Control, now: datetime) -> list[Finding]:

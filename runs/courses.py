@@ -235,15 +235,15 @@ def content(course: Course) -> None:
     today, start = datetime.now(UTC).date(), settings.content_start_day
     first, last = request.first or start, request.last or today
     _in_order(first, last, min(start, settings.start_day), today, "today")
+    sites = tuple(dict.fromkeys(request.sites or (site.id for site in settings.sites if site.active)))
+    for site in sites:
+        settings.site(site)
     sync_sites(course.instance, settings)
     defs = course.definitions()
     layers.expect(len(CONTENT_LANDING))
     if not course.execute(defs, "content_landing"):
         return
     lake = Lake(settings.lake_root, settings.storage_options())
-    sites = tuple(dict.fromkeys(request.sites or (site.id for site in settings.sites if site.active)))
-    for site in sites:
-        settings.site(site)
     spans = {site: site_spans(settings, lake, site, last, first) for site in sites}
     if not any(spans.values()):
         layers.warn("the folders and lists hold no keywords of an active site on these days")

@@ -33,7 +33,7 @@ from magpie.settings import LLM, Settings
 from magpie.tables import Table
 from resources.llm import Llm
 from sensors.content import sync_sites
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings
+from tests.dagster_world import Daemon, World, changed, rows, sample_settings, unchecked
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock
 
@@ -70,6 +70,7 @@ def content_over(folder: Path, home: Path, *sites: Site, llm: LLM = OFFLINE, **c
     section = Content(keyword_files=(str(folder),), **{**sizes, **bounds, **content})
     base = sample_settings(home)
     others = {
+        "blogs": (),
         "campaigns": (),
         "channels": (),
         "meme_sources": (),
@@ -215,18 +216,6 @@ class Pen:
         scenes = self.scenes or tuple(f"a copper pot on a table, {about}, view {n}" for n in range(count + 1))
         alts = [f"A pot, view {n}" for n in range(count + 1)]
         return {"featured_prompt": scenes[0], "in_article_prompts": list(scenes[1:]), "alt_texts": alts}
-
-
-def unchecked(defs: dg.Definitions) -> dg.Definitions:
-    """The location without its asset checks, which take twice as long as the assets of a small batch."""
-    return dg.Definitions(
-        assets=defs.assets,
-        resources=defs.resources,
-        jobs=defs.jobs,
-        schedules=defs.schedules,
-        sensors=defs.sensors,
-        executor=defs.executor,
-    )
 
 
 class Press:

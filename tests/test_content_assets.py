@@ -10,13 +10,18 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.model_calls import TASK_CHARS
 from assets.partitions import RANGE_END, RANGE_START
 from magpie.content import tables as t
 from magpie.lake import Lake
+from magpie.llm.export import task_log
+from magpie.llm.fake_provider import FakeProvider
+from magpie.strict import FunctionChoice
 from magpie.tables import Table
 from runs.runner import failure_lines
 from schedules.content import SITE_DAYS
 from tests.content_world import (
+    AT,
     CLUB,
     D0,
     DESCALING,
@@ -24,7 +29,9 @@ from tests.content_world import (
     SHOP,
     SMALL,
     WHISTLE,
+    Pen,
     Press,
+    asking,
     club,
     content_over,
     listed,
@@ -33,7 +40,10 @@ from tests.content_world import (
     span,
     stored,
 )
-from tests.dagster_world import days_between, versions
+from tests.dagster_world import Made, days_between, made_content, versions
+from tests.test_content_metadata import cells
+
+__all__ = ["made_content"]
 
 D1, D2 = D0 + timedelta(days=1), D0 + timedelta(days=3)
 PER_SITE = tuple(table for table in t.TABLES if table.name in SITE_DAYS)
@@ -200,6 +210,11 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     return told
 
 
+def plain_cells(text: str) -> list[list[str]]:
+    """The body of a markdown table that a materialisation shows, as it was before it was escaped."""
+    return [[cell.replace("\\", "") for cell in row] for row in cells(dg.MarkdownMetadataValue(text))]
+
+
 HOSTILE = (
     "descale <script>alert(1)</script> kettle",
     "descale kettle | --- | [x](javascript:alert(1))",
@@ -241,10 +256,99 @@ def test_a_materialisation_shows_what_a_person_wants_to_know(made: Press) -> Non
         assert entries["table_version"] >= 1, name
 
 
+def test_the_last_tasks_of_a_run_are_shown_step_by_step_as_the_log_of_tasks_has_them(
+    made: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.model_calls.TASKS_SHOWN", 1)
+    result = made.make(D0, D2)
+    told = shown(result)
+    log = task_log(made.store, [AT.date()]).filter(run_id=result.run_id, asset="articles")
+    logged = {
+        task[:TASK_CHARS]: [step["stepName"] for step in steps]
+        for task, steps in log.select("task_id", "request_steps").rows()
+    }
+    found: dict[str, list[str]] = {}
+    for task, function, phase, *_ in plain_cells(told["articles"]["steps_of_the_last_tasks"]):
+        assert function == "generate_article"
+        found.setdefault(task, []).append(phase)
+    ((task, phases),) = found.items()
+    assert logged[task] == phases == ["INIT", "PREP", "AI_CALL", "PARSE", "SAVE"]
+    assert ["INIT", "PREP", "PARSE", "SAVE"] in logged.values(), "a day without anything to ask is no task to show"
+    for asset in ("keyword_clusters", "content_ideas", "image_prompts"):
+        assert "PARSE" in told[asset]["steps_of_the_last_tasks"], asset
+    assert "steps_of_the_last_tasks" not in told["article_images"], "drawing is no task"
+    assert not any("steps_that_went_wrong" in entries for entries in told.values())
+
+
+def test_what_images_and_verdicts_take_is_shown_beside_answers_and_adds_up_to_the_books(tmp_path: Path) -> None:
+    listed(tmp_path / "in", SHOP, D0, *DESCALING)
+    with FakeProvider(responder=Pen()) as fake:
+        more = {"image_provider": "openai", "max_in_article_images": 1}
+        settings = content_over(tmp_path / "in", tmp_path / "home", shop(), llm=asking(fake), **more)
+        with pressing(settings) as press:
+            press.land()
+            first, again = shown(press.make()), shown(press.make())
+            calls, booked, credits = fake.attempts, press.booked_usd(), press.rows(t.ARTICLE_IMAGES)["credits"].sum()
+    asked = [table.name for table in PER_SITE if table is not t.KEYWORDS]
+    assert sum(first[name]["spent_usd"] for name in asked) == pytest.approx(float(booked), abs=1e-12)
+    assert sum(first[name]["model_calls"] for name in asked) == calls
+    assert first["article_images"]["model_calls"] == 2
+    assert first["article_images"]["credits"] == credits > 0
+    assert "moderate" in first["articles"]["calls_by_function"]
+    assert "content" in first["article_images"]["budget_left_today"]
+    images = again["article_images"]
+    assert (images["model_calls"], images["journal_hits"], images["spent_usd"]) == (0, 2, 0.0)
+    assert images["saved_by_the_journal_usd"] == first["article_images"]["spent_usd"]
+
+
+def test_a_step_that_went_wrong_is_shown_with_what_was_said(tmp_path: Path) -> None:
+    listed(tmp_path / "in", SHOP, D0, *DESCALING)
+    with FakeProvider(responder=Pen()) as fake:
+        settings = content_over(tmp_path / "in", tmp_path / "home", shop(), llm=asking(fake))
+        with pressing(settings) as press:
+            press.land()
+            fake.misbehave("401", times=None, endpoint="chat/completions")
+            told = shown(press.make())
+    ((_, function, step, message),) = plain_cells(told["keyword_clusters"]["steps_that_went_wrong"])
+    assert (function, step) == ("cluster_keywords", "provider_auth")
+    assert "openai" in message
+
+
+def test_settings_are_shown_with_the_place_that_each_value_is_from(tmp_path: Path) -> None:
+    listed(tmp_path / "in", SHOP, D0, *DESCALING)
+    own = FunctionChoice(temperature=0.1)
+    site = shop(idea_approval="manual", functions={"generate_ideas": own})
+    settings = content_over(tmp_path / "in", tmp_path / "home", site, cluster_similarity=0.3)
+    llm = settings.llm.model_copy(update={"functions": {"generate_ideas": FunctionChoice(max_output_tokens=900)}})
+    with pressing(settings.model_copy(update={"llm": llm})) as press:
+        press.land()
+        told = shown(press.make())
+
+    def of(asset: str) -> dict[tuple[str, str], tuple[str, str]]:
+        rows = plain_cells(told[asset]["settings_with_source"])
+        return {(site, name): (value, tier) for site, name, value, tier in rows}
+
+    assert of("keyword_clusters")[("", "cluster_similarity")] == ("0.3", "content")
+    ideas = of("content_ideas")
+    assert ideas[("", "duplicate_similarity")] == ("0.6", "default"), "that of the embedder"
+    assert ideas[(SHOP, "idea_approval")] == ("manual", "site")
+    assert ideas[(SHOP, "generate_ideas.model")] == ("smart", "default")
+    assert ideas[(SHOP, "generate_ideas.temperature")] == ("0.1", "site")
+    assert ideas[(SHOP, "generate_ideas.max_output_tokens")] == ("900", "llm.functions")
+    assert of("article_images")[("", "image_provider")] == ("offline", "default")
+
+
 def test_a_day_without_keywords_shows_nothing_and_breaks_nothing(made: Press) -> None:
     quiet = date(2026, 3, 15)
     told = shown(made.make(quiet))
     assert {name: entries["rows_in_run"] for name, entries in told.items()} == dict.fromkeys(SITE_DAYS, 0)
+
+
+def test_no_check_but_the_known_one_trips_on_the_sample(made_content: Made) -> None:
+    assert made_content.outcome.failures == ()
+    # Rules write skeletons of articles, which are shorter than what was asked for.
+    (warning,) = made_content.outcome.warnings
+    assert warning.startswith("articles: lengths_fit: 1 sites")
 
 
 def test_an_image_that_is_gone_is_an_error_that_blocks_nothing_and_making_the_day_again_mends_it(

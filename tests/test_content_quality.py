@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leads_world import MemoryLake
+from leads_world import MemoryLake, some_settings
 
+from assets.content_checks import build_checks
 from magpie.content import quality
 from magpie.content import tables as t
 from magpie.content.article_images import ImageRules, article_images
@@ -371,3 +372,13 @@ def test_empty_tables_give_no_finding(store: Store, tmp_path: Path) -> None:
     assert quality.models_last(store, Models.load(), NOON).rows == []
     for table in ASKED:
         assert quality.calls_are_booked(lake, HERE, table, store).rows == []
+
+
+def test_every_finding_is_a_check_of_a_table_and_none_blocks() -> None:
+    specs = [spec for check in build_checks(some_settings()) for spec in check.check_specs]
+    assert {spec.name for spec in specs} == set(quality.DESCRIPTIONS)
+    assert {spec.description for spec in specs} == set(quality.DESCRIPTIONS.values())
+    assert not any(spec.blocking for spec in specs)
+    assert {spec.asset_key.to_user_string() for spec in specs} <= {table.name for table in t.TABLES}
+    asked = {spec.asset_key.to_user_string() for spec in specs if spec.name == "calls_are_booked"}
+    assert asked == {table.name for table in ASKED}, "every table that a model is asked for is held against the books"

@@ -18,8 +18,9 @@ from magpie.tables import Table
 from runs.courses import courses_of
 from schedules.content import CONTENT_LANDING, SITE_DAYS
 from schedules.spend import SPEND
+from tests.cli_world import Here
 from tests.content_world import CLUB, D0, DESCALING, GREEN_TEA, SHOP, club, content_over, listed, shop
-from tests.dagster_world import rows, run_plainly, versions
+from tests.dagster_world import rows, run_plainly, sample_settings, versions
 
 FAR = D0 + timedelta(days=QUIET_DAYS + 20)
 
@@ -71,6 +72,31 @@ def test_from_and_to_bound_what_is_made_and_a_resting_site_is_left_out(settings:
     assert set(of(settings, t.KEYWORDS)["site_id"]) == {SHOP}
 
 
+def test_of_the_sites_only_those_asked_for_are_made_and_one_that_rests_too_if_it_is_named(settings: Settings) -> None:
+    resting = settings.model_copy(update={"sites": (shop(), club(active=False))})
+    outcome, told = run_plainly(resting, product="content", sites=(CLUB, CLUB))
+    assert outcome.failures == ()
+    assert (outcome.first, outcome.last) == (FAR, FAR)
+    assert set(of(settings, t.KEYWORDS)["site_id"]) == {CLUB}
+    assert told[-1].total == len(CONTENT_LANDING) + len(SITE_DAYS) + len(SPEND), "named twice, it is made once"
+    assert set(of(settings, t.KEYWORD_FILES)["site_id"]) == {SHOP, CLUB}, "files are looked at as a whole"
+
+
+def test_a_site_that_is_not_there_is_refused_with_one_line_that_names_those_that_are(settings: Settings) -> None:
+    with pytest.raises(UserError, match=f"'nowhere'.*{SHOP}.*{CLUB}") as raised:
+        run_plainly(settings, product="content", sites=(SHOP, "nowhere"))
+    assert "\n" not in str(raised.value)
+    assert of(settings, t.KEYWORDS).is_empty(), "that of the others is not made either"
+
+
+def test_the_command_line_ends_with_the_line_that_refuses_a_site(here: Here, tmp_path: Path) -> None:
+    told = here(tmp_path, "run", "content", "--site", "nowhere")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "Traceback" not in told.stderr
+    assert told.stderr.splitlines()[-1].startswith("magpie: no site 'nowhere'")
+    assert "balcony-patch, ledger-lamp" in told.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
@@ -92,6 +118,15 @@ def test_a_folder_that_is_not_there_fails_the_run_with_one_line(settings: Settin
     assert "keyword_files" in line
     assert "nowhere" in line
     assert "\n" not in line
+
+
+def test_whoever_names_a_site_wants_content_and_nothing_else(tmp_path: Path) -> None:
+    whole = sample_settings(tmp_path)
+    assert {"leads", "videos", "memes", "content"} <= set(courses_of(whole, RunRequest()))
+    assert courses_of(whole, RunRequest(sites=("balcony-patch",))) == ["content", "spend", "marts"]
+    both = courses_of(whole, RunRequest(sites=("balcony-patch",), campaigns=("agency-crm",)))
+    assert both == ["leads", "content", "spend", "marts"]
+    assert courses_of(whole, RunRequest(product="videos", sites=("balcony-patch",))) == ["videos", "spend"]
 
 
 def test_a_project_of_sites_alone_makes_content_and_one_without_makes_none(settings: Settings) -> None:

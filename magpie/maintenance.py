@@ -17,6 +17,8 @@ from magpie.llm.journal import purge, row_refs_of
 from magpie.llm.store import Store
 from magpie.memes.forgetting import Forgotten
 from magpie.memes.logs import MODERATION
+from magpie.persona.forgetting import Forgotten as ForgottenPosts
+from magpie.persona.logs import DELETIONS
 from magpie.sources.reddit_landing import Landing
 from magpie.sources.youtube_files import blank
 from magpie.tables import Table
@@ -37,6 +39,7 @@ class Maintenance:
     video_files_blanked: int
     answers_blanked: int
     memes: Forgotten
+    persona: ForgottenPosts
     waiting_days: float | None
 
     @property
@@ -46,6 +49,8 @@ class Maintenance:
         line = f"{done}, {files} and {self.answers_blanked} journalled answers blanked"
         if self.memes != Forgotten():
             line = f"{line}; of memes {self.memes.summary}"
+        if self.persona != ForgottenPosts():
+            line = f"{line}; of persona {self.persona.summary}"
         if self.waiting_days is None:
             return line
         return f"{line}, the oldest deletion still in old versions is {self.waiting_days:.1f} days old"
@@ -53,8 +58,8 @@ class Maintenance:
 
 def waiting_days(control: Control, now: datetime) -> float | None:
     """Return the age in days of the oldest deletion that old table versions may still hold; None if there is none."""
-    purged = MODERATION.read(control, action="purge")["at"]
-    detected = pl.concat([control.deleted()["detected_at"], purged.rename("detected_at")])
+    asked = (MODERATION.read(control, action="purge"), DELETIONS.read(control))
+    detected = pl.concat([control.deleted()["detected_at"], *(log["at"].rename("detected_at") for log in asked)])
     recent = detected.filter(detected > now - 2 * VACUUM_RETENTION)
     oldest = recent.min()
     return (now - oldest).total_seconds() / 86_400 if isinstance(oldest, datetime) else None
@@ -69,12 +74,14 @@ def run(
     *,
     now: datetime,
     forget_memes: Callable[[], Forgotten] = Forgotten,
+    forget_posts: Callable[[], ForgottenPosts] = ForgottenPosts,
 ) -> Maintenance:
     """Blank what is deleted outside the tables; vacuum if it is the weekday for it or deletions wait.
 
     Args:
         live_videos: where files that were fetched from YouTube are kept.
         forget_memes: removes what is kept of memes that people asked to have deleted (`memes/forgetting.py`).
+        forget_posts: the same of posts and replies that a bot reads (`persona/forgetting.py`).
     """
     deleted = control.deleted()
     blanked = landing.purge(deleted) + landing.purge_live(deleted)
@@ -85,7 +92,7 @@ def run(
     waiting = waiting_days(control, now)
     due = waiting is not None or now.weekday() == VACUUM_WEEKDAY
     removed = sum(lake.vacuum(table) for table in tables) if due else 0
-    return Maintenance(due, removed, blanked, video_files, answers, forget_memes(), waiting)
+    return Maintenance(due, removed, blanked, video_files, answers, forget_memes(), forget_posts(), waiting)
 
 
 def gone_videos(lake: Lake, deleted: pl.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.partitions import CAMPAIGNS, CHANNELS, PLATFORMS, SITES
+from assets.partitions import BLOGS, CAMPAIGNS, CHANNELS, PLATFORMS, SITES
 from magpie.content.cluster_keywords import CLUSTER_KEYWORDS
 from magpie.content.generate_article import GENERATE_ARTICLE
 from magpie.content.generate_ideas import GENERATE_IDEAS
@@ -19,14 +19,18 @@ from magpie.leads.extract_lead import EXTRACT_LEAD
 from magpie.leads.stages import PRODUCT as LEADS
 from magpie.memes.describe import MEME_DESCRIBE
 from magpie.memes.describer import PRODUCT as MEMES
+from magpie.persona.image_read import IMAGE_READ
+from magpie.persona.stages import PRODUCT as PERSONA
+from magpie.persona.write_post import PERSONA_WRITE
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.stages import PRODUCT as VIDEOS
 from schedules.content import SITE_DAYS
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS
 from schedules.memes import MEME_DAYS
+from schedules.persona import BLOG_DAYS, BLOG_POSTS
 from schedules.videos import CHANNEL_DAYS
 
-CAMPAIGN, CHANNEL, SITE = str(CAMPAIGNS.name), str(CHANNELS.name), str(SITES.name)
+CAMPAIGN, CHANNEL, SITE, BLOG = (str(one.name) for one in (CAMPAIGNS, CHANNELS, SITES, BLOGS))
 # Its partitions are what the settings of memes know, whatever the instance holds.
 PLATFORM = "platform"
 
@@ -42,6 +46,7 @@ class Target:
         partition_key: from the partition as the control database names it to Dagster's key.
         scopes: of the ledger that bound what it may cost.
         function: whose breaker holds it back; None: no model is asked, nothing is spent.
+        step: of a run, in which the function is asked; None: that of the table, or of the first asset.
     """
 
     job: str
@@ -50,6 +55,7 @@ class Target:
     partition_key: Callable[[str], str]
     scopes: Callable[[str], tuple[str, ...]]
     function: str | None
+    step: str | None = None
 
 
 def _lead_day(dimension: str) -> Callable[[str], str]:
@@ -73,6 +79,7 @@ _channel_day, _of_channel = _lead_day("channel"), _scopes_of(VIDEOS, "channel")
 
 _site_day, _of_site = _lead_day(SITE), _scopes_of(CONTENT, SITE)
 _platform_day, _of_platform = _lead_day(PLATFORM), _scopes_of(MEMES, PLATFORM)
+_blog_day, _of_blog = _lead_day(BLOG), _scopes_of(PERSONA, BLOG)
 
 
 def _from(asset: str, layer: tuple[str, ...] = CHANNEL_DAYS) -> tuple[str, ...]:
@@ -114,4 +121,8 @@ TARGETS: dict[str, Target] = {
         *("meme_days", PLATFORM, _from("meme_descriptions", MEME_DAYS), _platform_day, _of_platform),
         MEME_DESCRIBE.name,
     ),
+    "image_texts": Target("blog_posts", BLOG, _from("image_texts", BLOG_POSTS), _blog_day, _of_blog, IMAGE_READ.name),
+    # From the inbox on, which admits once more what had to wait. What waits in the inbox itself waits for a tick, and
+    # a draft for a human.
+    "candidates": Target("blog_days", BLOG, BLOG_DAYS, _blog_day, _of_blog, PERSONA_WRITE.name, step="author"),
 }

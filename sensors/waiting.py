@@ -173,10 +173,10 @@ def _backlog(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
 
 def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.SensorDefinition:
     functions = {
-        asset: target.function
+        step: target.function
         for table, target in targets.items()
         if target.function is not None
-        for asset in (table, *target.assets[:1])
+        for step in ((table, *target.assets[:1]) if target.step is None else (target.step,))
     }
 
     @dg.run_failure_sensor(name="circuit_breaker", monitored_jobs=jobs, minimum_interval_seconds=60)

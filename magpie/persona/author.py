@@ -182,10 +182,10 @@ class _Desk:
         if decided.route != "rejected":
             return decided, False
         follows = routing.after_rejection(subject.kind, redos, self.author.tuning.redo_max)
-        if follows == "redo":
-            return decided, True
         if follows == "discard":
             return replace(decided, route="discard"), False
+        if follows == "redo":
+            return decided, not decided.hopeless
         if decided.route_reason == "hard_reject":
             return decided, False  # no number of tries makes it fit to be posted
         return replace(decided, route="draft", route_reason="redo_spent"), False

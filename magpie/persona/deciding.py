@@ -7,6 +7,7 @@ Belongs here: one decision, from scored texts to a route with its trace. Does no
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from magpie.persona import choice, routing
@@ -17,13 +18,15 @@ from magpie.persona.scales import sigmoid
 from magpie.persona.scoring import Models, Scored
 from magpie.persona.settings import Blog, Tuning, Words
 from magpie.persona.subjects import Turn
-from magpie.persona.word_screen import Hit, screen
+from magpie.persona.word_screen import HARD_REJECT, Hit, screen
 from magpie.persona.writing import OK
 
 # Left in a body where a picture was meant; a post must not go out with it.
 IMAGE_PLACEHOLDER = "======="
 # Of what is written into the trace.
 PLACES = 6
+# Fields of a decision that are not columns as they are.
+APART = ("fate", "hits", "tags", "trace", "hopeless")
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,12 @@ class Decided:
     route: str | None = None
     route_reason: str | None = None
     trace: dict[str, Any] = field(default_factory=dict)
+    # What must not be posted stands in the input, so that no other text would fare better.
+    hopeless: bool = False
 
     def columns(self) -> dict[str, Any]:
         """As a row."""
-        named = {name: value for name, value in vars(self).items() if name not in ("fate", "hits", "tags", "trace")}
+        named = {name: value for name, value in vars(self).items() if name not in APART}
         hits = [{"type": hit.type, "text": hit.text} for hit in self.hits]
         trace = json.dumps(self.trace, sort_keys=True, ensure_ascii=False)
         return {**named, **self.fate, "tags": list(self.tags), "screen_hits": hits, "trace": trace}
@@ -118,15 +123,17 @@ def decide(turn: Turn, pool: Pool, bounds: Bounds, models: Models, blog: Blog, t
     k, body, given, risk = pool.at(taken.index)
     asker = subject.from_blog if subject.kind == "ask" else None
     tags = routing.clean_tags(given, asker, blog.avoid)
-    hits = screen(
-        (subject.from_blog or "", subject.text or "", body, *tags),
-        words,
+    said = (subject.from_blog or "", subject.text or "")
+    look = partial(
+        screen,
+        words=words,
         author=subject.from_blog,
         input_text=subject.text,
         owner=blog.owner,
         screened=blog.screened,
         avoid=blog.avoid,
     )
+    hits = look((*said, body, *tags))
     found = routing.route(
         subject.kind, hits, risk, models.cuts, trained=models.trained, placeholder=IMAGE_PLACEHOLDER in body
     )
@@ -144,6 +151,7 @@ def decide(turn: Turn, pool: Pool, bounds: Bounds, models: Models, blog: Blog, t
         autoreview_p=risk,
         route=found.route,
         route_reason=found.reason,
+        hopeless=any(hit.type == HARD_REJECT for hit in look(said)),
         trace={"pool": pool.trace(), "kept": kept, "cuts": vars(models.cuts), **models.versions},
     )
 

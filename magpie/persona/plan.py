@@ -7,7 +7,7 @@ A run makes whole days anew, so all admitted inputs of a day are looked at, and 
 journal. Of each attempt the first draws are planned, as many as the mood, as it is stored, asks for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
@@ -23,7 +23,7 @@ from magpie.llm.plan import Line, Outlook, Plan, Planner, Tally
 from magpie.persona import changes
 from magpie.persona import tables as t
 from magpie.persona.author import Past
-from magpie.persona.retention import Kept
+from magpie.persona.retention import by_day
 from magpie.persona.settings import Blog
 from magpie.persona.stages import PRODUCT, Reader
 from magpie.persona.studio import Studio
@@ -144,14 +144,10 @@ class _Ahead(Studio):
 
         return ask
 
-    def _past(self, blog: Blog, days: Sequence[date]) -> Past:
+    def _past(self, blog: Blog, days: Sequence[date], gone: Mapping[str, pl.DataFrame]) -> Past:
         """All that is stored, of these days too: nothing of them comes about here."""
         kicks, scores, kept = (
             self._of_blog(table, blog).collect() for table in (t.MOOD_INPUTS, t.CANDIDATE_SCORES, t.RETENTION_SET)
         )
-        closed: dict[date, dict[str, Kept]] = {}
-        for row in kept.drop("blog").iter_rows(named=True):
-            day = row.pop("day")
-            closed.setdefault(day, {})[row["text_sha256"]] = Kept(**{**row, "tags": tuple(row["tags"])})
         places = scores.select("day", "input_id", "attempt", "k", "sentiment_logit").iter_rows()
-        return Past(kicks.select("day", "kick_ts", "kick"), {(*row[:4],): row[4] for row in places}, closed)
+        return Past(kicks.select("day", "kick_ts", "kick"), {(*row[:4],): row[4] for row in places}, by_day(kept))

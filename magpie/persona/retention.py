@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import polars as pl
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -26,6 +28,19 @@ class Kept:
     autoreview_p: float | None
     added_day: date
     scored_version: str | None
+
+
+def by_day(rows: pl.DataFrame) -> dict[date, dict[str, Kept]]:
+    """Sets as they are stored, by day and text_sha256.
+
+    Args:
+        rows: of `retention_set`, of one blog.
+    """
+    found: dict[date, dict[str, Kept]] = {}
+    for row in rows.drop("blog").iter_rows(named=True):
+        day = row.pop("day")
+        found.setdefault(day, {})[row["text_sha256"]] = Kept(**{**row, "tags": tuple(row["tags"])})
+    return found
 
 
 def closing_set(

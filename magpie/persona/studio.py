@@ -28,7 +28,7 @@ from magpie.persona.image_texts import Downloads, Shop, image_texts, media_folde
 from magpie.persona.judge import PERSONA_JUDGE
 from magpie.persona.labels import autoreview_labels, selector_labels
 from magpie.persona.ngram import Ngram
-from magpie.persona.retention import Kept
+from magpie.persona.retention import Kept, by_day
 from magpie.persona.routing import Cuts
 from magpie.persona.scoring import Models, Scorer
 from magpie.persona.sentiment import PERSONA_SENTIMENT, sentiments
@@ -163,12 +163,8 @@ class Studio:
         decided = self._of_blog(t.DECISIONS, blog).filter(other & (pl.col("kind") == "original"))
         known = {*rows["day"], *decided.select("day").unique().collect()["day"]}
         latest = max((day for day in known if day < first), default=None)
-        closed: dict[date, dict[str, Kept]] = {day: {} for day in known if day > first or day == latest}
-        for row in rows.drop("blog").iter_rows(named=True):
-            day = row.pop("day")
-            if day in closed:
-                closed[day][row["text_sha256"]] = Kept(**{**row, "tags": tuple(row["tags"])})
-        return closed
+        held = by_day(rows)
+        return {day: held.get(day, {}) for day in known if day > first or day == latest}
 
     def _models(self, blog: Blog) -> Callable[[datetime], Models]:
         tables = {kind: self._of_blog(table, blog).collect() for kind, table in training.TABLES.items()}

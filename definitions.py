@@ -1,5 +1,6 @@
 """The code location of all assets but the marts: settings in, Definitions out. Importing it opens nothing."""
 
+import os
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from assets import (
     videos_checks,
 )
 from io_managers.tables import TableIOManager
+from magpie import json_logs
 from magpie.blobs import Blobs
 from magpie.catalog import TABLES
 from magpie.content.stages import Desk
@@ -35,15 +37,17 @@ from magpie.sources.web import Web
 from magpie.utc import utc_now
 from magpie.videos.live import source_of
 from resources.llm import Llm
+from resources.logs import run_id
+from resources.workers import executor_of
 from schedules import content as content_schedules
 from schedules import leads as leads_schedules
-from schedules import maintenance
+from schedules import maintenance, stuck
 from schedules import memes as memes_schedules
 from schedules import persona as persona_schedules
 from schedules import spend as spend_schedules
 from schedules import videos as videos_schedules
+from sensors import alerts, discovery, waiting
 from sensors import content as content_sensors
-from sensors import discovery, waiting
 from sensors import memes as memes_sensors
 from sensors import persona as persona_sensors
 from sensors import videos as videos_sensors
@@ -67,6 +71,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "reader": Reader(settings, lake, control, blobs, web, utc_now),
         "courier": Courier(settings, lake, control, web, blobs, clock=utc_now),
         "recommender": Recommender(settings, lake, control),
+        "alert_web": web,
         "io_manager": TableIOManager(lake, control, TABLES),
         **overrides,
     }
@@ -89,6 +94,9 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *jobs.values(),
             *(job for product in products for job in product.OP_JOBS),
             maintenance.lake_maintenance,
+            maintenance.runs_retention,
+            stuck.stuck_partitions,
+            alerts.send_alerts,
             spend_job,
         ],
         schedules=[
@@ -98,15 +106,21 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *content_schedules.build_schedules(settings, jobs),
             *persona_schedules.build_schedules(settings, jobs),
             maintenance.DAILY,
+            maintenance.RUNS_DAILY,
+            stuck.DAILY,
             spend_schedules.build_schedule(settings, spend_job),
         ],
         sensors=[
-            sensor
-            for kind in (discovery, videos_sensors, memes_sensors, content_sensors, persona_sensors, waiting)
-            for sensor in kind.build_sensors(settings, jobs)
+            *(
+                sensor
+                for kind in (discovery, videos_sensors, memes_sensors, content_sensors, persona_sensors, waiting)
+                for sensor in kind.build_sensors(settings, jobs)
+            ),
+            *alerts.build_sensors(settings),
         ],
-        executor=dg.in_process_executor,
+        executor=executor_of(settings),
     )
 
 
+json_logs.configure(os.environ, run_id)
 defs = build_definitions(load_settings())

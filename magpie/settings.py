@@ -4,17 +4,17 @@ Belongs here: the shape of the settings, their defaults, and the one line that s
 Does not belong here: what a setting does (the rules of each product).
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from magpie import environment
 from magpie.content.settings import Content, Site
 from magpie.errors import UserError
 from magpie.leads.calibration import GateSettings
@@ -28,6 +28,8 @@ CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
 SCOPE_KINDS = ("product:", "campaign:", "channel:", "site:", "blog:", "provider:", "model:", "asset:", "tier:")
 DEFAULT_HOME = ".magpie"
+AlertKind = Literal["cap_reached", "breaker_open", "freshness_missed", "stuck"]
+ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 Item = TypeVar("Item", Campaign, Channel, MemeSource, Site, Blog)
 
 
@@ -83,6 +85,22 @@ class LLM(Strict):
         return {provider: url.rstrip("/") for provider, url in value.items()}
 
 
+class Alerts(Strict):
+    """Who is told what needs a person. The address may be a secret: MAGPIE_ALERT_WEBHOOK wins, and is its place."""
+
+    webhook: str | None = Field(default=None, min_length=1, max_length=2000, repr=False)
+    on: tuple[AlertKind, ...] = ALERT_KINDS
+    # After so many days rows that failed or wait count as stuck.
+    stuck_days: int = Field(default=3, ge=1, le=365)
+
+
+class Maintenance(Strict):
+    """How long what is only of passing use is kept."""
+
+    # Dagster's runs and their logs; a week at least, so that a backfill is over before its runs go.
+    keep_runs_days: int = Field(default=90, ge=7, le=3650)
+
+
 class Settings(Strict):
     """Everything in magpie.yaml, and where things are kept."""
 
@@ -91,6 +109,7 @@ class Settings(Strict):
     leads: Leads = Leads()
     caps: Caps = Caps()
     llm: LLM = LLM()
+    alerts: Alerts = Alerts()
     campaigns: tuple[Campaign, ...] = ()
     videos: Videos = Videos()
     channels: tuple[Channel, ...] = ()
@@ -100,11 +119,14 @@ class Settings(Strict):
     sites: tuple[Site, ...] = ()
     persona: Persona = Persona()
     blogs: tuple[Blog, ...] = ()
+    maintenance: Maintenance = Maintenance()
     home: Path = Path(DEFAULT_HOME)
     root: Path = Path()
     config_file: Path = Path(CONFIG_FILE)
     lake_url: str | None = None
     control_url: str | None = Field(default=None, repr=False)
+    # Who executes the steps of a run: its own process, or workers behind a broker.
+    execution: Literal["in_process", "celery"] = "in_process"
 
     @field_validator("campaigns")
     @classmethod
@@ -266,19 +288,21 @@ class Settings(Strict):
         """Keys for an object store, from the usual AWS_* variables; none for a local lake."""
         if self.lake_url is None or "://" not in self.lake_url:
             return {}
-        found = os.environ if env is None else env
-        return {name: value for name, value in found.items() if name.startswith("AWS_")}
+        found = environment.Environment() if env is None else env
+        # A file that holds a key is no setting of the store's; what the store's own client reads from files is.
+        files = {name + environment.IN_FILE for name in environment.SECRETS}
+        return {name: value for name, value in found.items() if name.startswith("AWS_") and name not in files}
 
 
 class Environment(BaseSettings):
-    """Where things are; it wins over the settings file, and is the place for addresses that carry a password."""
+    """Where things are; it wins over the settings file. Addresses with a password in them are read as secrets are."""
 
     model_config = SettingsConfigDict(env_prefix="MAGPIE_", env_ignore_empty=True, extra="ignore")
 
     home: Path | None = None
     config: Path | None = None
     lake_url: str | None = None
-    control_url: str | None = None
+    execution: str | None = None
 
 
 def _named(kind: str, name: str, there: Mapping[str, Item]) -> Item:
@@ -299,20 +323,23 @@ def load_settings(config: Path | None = None) -> Settings:
     Raises:
         UserError: one line per wrong setting, each with the key, the value and what is allowed.
     """
-    environment = Environment()
-    path = (config or environment.config or Path(CONFIG_FILE)).absolute()
+    told = Environment()
+    path = (config or told.config or Path(CONFIG_FILE)).absolute()
     raw = _read_yaml(path)
     root = path.parent
-    home = environment.home or raw.get("home", DEFAULT_HOME)
+    home = told.home or raw.get("home", DEFAULT_HOME)
     placed = {"root": root, "config_file": path, "home": root / home if isinstance(home, str | Path) else home}
     misplaced = sorted(raw.keys() & placed.keys() - {"home"})
     if misplaced:
         raise UserError(f"{path.name}: {misplaced[0]} is not a setting; it follows from where the file is")
     given = {**raw, **placed}
-    if environment.lake_url:
-        given["lake_url"] = environment.lake_url
-    if environment.control_url:
-        given["control_url"] = environment.control_url
+    if told.lake_url:
+        given["lake_url"] = told.lake_url
+    if told.execution:
+        given["execution"] = told.execution
+    control_url = environment.Environment().get("MAGPIE_CONTROL_URL")
+    if control_url:
+        given["control_url"] = control_url
     try:
         return Settings.model_validate(given)
     except UserError as error:

@@ -7,10 +7,11 @@ import os
 
 from hypothesis import settings
 
+from tests.cli_world import here
 from tests.databases import postgres, store, url
 from tests.gateway_world import clock, fake
 
-__all__ = ["clock", "fake", "postgres", "store", "url"]
+__all__ = ["clock", "fake", "here", "postgres", "store", "url"]
 
 # What a property test tries unless it says otherwise: enough to find what is often wrong, in minutes for all of them.
 settings.register_profile("suite", max_examples=25)

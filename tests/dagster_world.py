@@ -7,17 +7,24 @@ import json
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.event_log import InMemoryEventLogStorage
+from dagster._core.storage.runs import InMemoryRunStorage
 from filelock import FileLock
 
 from assets.partitions import lead_range
@@ -36,6 +43,41 @@ from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
 
 T = TypeVar("T")
+
+
+def _held_open(anew: Callable[[Any], AbstractContextManager[sa.Connection]]) -> Callable[[Any], Any]:
+    """How a database in memory gives its connection: the main thread has one that stays open."""
+
+    @contextmanager
+    def connect(storage: Any) -> Iterator[sa.Connection]:
+        if threading.current_thread() is not threading.main_thread():
+            with anew(storage) as connection:
+                yield connection
+            return
+        with getattr(storage, "_db_lock", nullcontext()), storage._held_conn.begin():
+            yield storage._held_conn
+
+    return connect
+
+
+_read_migrations = ScriptDirectory.from_config
+
+
+@cache
+def _migrations(place: str) -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", place)
+    return _read_migrations(config)
+
+
+# Each new database of Dagster, of which every instance and every run has some, reads all migrations as modules anew.
+ScriptDirectory.from_config = lambda config: _migrations(str(config.get_main_option("script_location")))
+# Dagster opens its databases in memory anew for each statement, which is a tenth of a run; they hold one open anyway.
+InMemoryEventLogStorage._connect = _held_open(InMemoryEventLogStorage._connect)  # type: ignore[method-assign]
+InMemoryRunStorage.connect = _held_open(InMemoryRunStorage.connect)  # type: ignore[method-assign]
+# It asks the database before each use of a table; all are there from the beginning.
+InMemoryEventLogStorage.has_table = lambda storage, table_name: True  # type: ignore[method-assign]
+
 REPO = Path(__file__).parent.parent
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
 BOTH = ("agency-crm", "folding-bike")
@@ -80,7 +122,9 @@ class World:
     def run(self, job: str, check: bool = True, **more: Any) -> dg.ExecuteInProcessResult:
         """Run a job in this process; more: tags of a range, or partition_key."""
         found = self.defs.resolve_job_def(job)
-        return found.execute_in_process(instance=self.instance, raise_on_error=check, **more)
+        # One moment for the whole run: as time goes on, Dagster lists all partitions anew at each step.
+        with partition_loading_context(dynamic_partitions_store=self.instance):
+            return found.execute_in_process(instance=self.instance, raise_on_error=check, **more)
 
     def run_campaign(self, campaign: str, first: date, last: date) -> dg.ExecuteInProcessResult:
         return self.run("campaign_days", tags=lead_range(campaign, first, last))
@@ -92,14 +136,27 @@ class World:
         return self.run("campaign_answers", check, tags=lead_range(campaign, first, last))
 
 
+def unchecked(defs: dg.Definitions) -> dg.Definitions:
+    """The location without its asset checks, which take as long as the assets, for tests that do not look at them."""
+    return dg.Definitions(
+        assets=defs.assets,
+        resources=defs.resources,
+        jobs=defs.jobs,
+        schedules=defs.schedules,
+        sensors=defs.sensors,
+        executor=defs.executor,
+    )
+
+
 @contextmanager
-def world(settings: Settings, **overrides: Any) -> Iterator[World]:
+def world(settings: Settings, *, checks: bool = True, **overrides: Any) -> Iterator[World]:
     """An instance in memory whose dynamic partitions are those of the settings; overrides: resources by name."""
     with dg.DagsterInstance.ephemeral() as instance:
         sync_campaigns(instance, settings)
         sync_channels(instance, settings)
         sync_sites(instance, settings)
-        yield World(settings, build_definitions(settings, **overrides), instance)
+        defs = build_definitions(settings, **overrides)
+        yield World(settings, defs if checks else unchecked(defs), instance)
 
 
 @dataclass
@@ -323,6 +380,23 @@ def made_videos(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def made_memes(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return _once(tmp_path_factory, "memes")
+
+
+@pytest.fixture(scope="session")
+def made_content(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return _once(tmp_path_factory, "content")
+
+
+@pytest.fixture(scope="session")
+def made_persona(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Without reading pictures, which loads models."""
+
+    def make(home: Path) -> Made:
+        whole = sample_settings(home)
+        settings = whole.model_copy(update={"persona": whole.persona.model_copy(update={"local_ocr": "off"})})
+        return Made(settings, *run_plainly(settings, product="persona"))
+
+    return made_once(tmp_path_factory, "persona", make)
 
 
 @pytest.fixture()

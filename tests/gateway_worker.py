@@ -1,4 +1,4 @@
-"""A process that asks the gateway, told what to do on its command line; tests start it and kill it.
+"""What a process does that asks the gateway; tests start it and kill it.
 
 Belongs here: what such a process does. Does not belong here: tests.
 """
@@ -6,10 +6,10 @@ Belongs here: what such a process does. Does not belong here: tests.
 import json
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,9 @@ class Job:
     provider: str = "openai"
     free_calls: int | None = None
 
-    def dump(self) -> str:
-        return json.dumps(self.__dict__)
 
-
-def main(job: Job) -> None:
-    """Ask everything; print one line of JSON per prompt: the reason of a refusal, or `hit` or `bought`."""
+def main(job: Job, told: Connection) -> None:
+    """Ask everything; tell one line of JSON per prompt: the reason of a refusal, or `hit` or `bought`."""
     control = Control(job.url)
     store = Store(control)
     bounds = {"all": (Limit("D", to_nano(Decimal(job.cap_usd))),)} if job.cap_usd else {}
@@ -83,13 +80,9 @@ def main(job: Job) -> None:
         request = gateway.request(Ask("text", user=prompt, max_output_tokens=200), model)
         assert isinstance(request, Request)
         found = gateway.ask(request, PURPOSE)
-        told = ("hit" if found.hit else "bought") if isinstance(found, Answered) else found.reason
+        outcome = ("hit" if found.hit else "bought") if isinstance(found, Answered) else found.reason
         # In one write, so that lines of several threads stay apart.
-        os.write(1, (json.dumps({"prompt": prompt, "outcome": told}) + "\n").encode())
+        os.write(told.fileno(), (json.dumps({"prompt": prompt, "outcome": outcome}) + "\n").encode())
 
     with ThreadPoolExecutor(job.threads) as pool:
         list(pool.map(ask, job.prompts))
-
-
-if __name__ == "__main__":
-    main(Job(**json.loads(sys.argv[1])))

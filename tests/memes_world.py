@@ -31,7 +31,7 @@ from magpie.settings import LLM, Settings
 from magpie.sources.web import Web
 from magpie.tables import Table
 from resources.llm import Llm
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings
+from tests.dagster_world import Daemon, World, changed, rows, sample_settings, unchecked
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock
 from tests.pictures import encoded, noise
@@ -127,8 +127,14 @@ def located(
     clock: Clock = lambda: NOW,
     llm: Llm | None = None,
     web: Web | None = None,
+    *,
+    checks: bool = False,
 ) -> World:
-    """Definitions at a time of their own; nothing is asked over the network unless `web` or `llm` can."""
+    """Definitions at a time of their own; nothing is asked over the network unless `web` or `llm` can.
+
+    Args:
+        checks: whether a run holds its rows against the asset checks.
+    """
     world = World(settings, dg.Definitions(), instance)
     control, lake = world.control, world.lake
     defs = build_definitions(
@@ -137,7 +143,7 @@ def located(
         curator=Curator(settings, lake, control, Blobs(settings.blobs), web, clock),
         recommender=Recommender(settings, lake, control, clock=clock),
     )
-    return World(settings, defs, instance)
+    return World(settings, defs if checks else unchecked(defs), instance)
 
 
 @dataclass
@@ -195,6 +201,8 @@ class Studio:
         clock: FakeClock,
         instance: dg.DagsterInstance,
         env: dict[str, str] | None = None,
+        *,
+        checks: bool = False,
         **more: Any,
     ) -> None:
         self.settings, self.clock, self.instance = settings, clock, instance
@@ -202,7 +210,7 @@ class Studio:
         self.store = Store(self.control)
         keys = {"OPENROUTER_API_KEY": KEYS["OPENROUTER_API_KEY"]} if env is None else env
         self.llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=keys, **more)
-        self.world = located(settings, instance, clock, self.llm)
+        self.world = located(settings, instance, clock, self.llm, checks=checks)
         self.keeper = Keeper(self.world)
 
     def again(self, settings: Settings | None = None, **more: Any) -> "Studio":

@@ -3,64 +3,16 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
-from dagster_world import REPO, Made, made  # noqa: F401 - a fixture
+from dagster_world import Made, made  # noqa: F401 - a fixture
 
-from magpie.cli import main
-from magpie.cli.output import err, out
+from tests.cli_world import REPO, Here, magpie, one_line
 
-Result = subprocess.CompletedProcess[str]
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-
-
-def magpie(home: Path, *arguments: str, config: Path | None = None, **environment: str) -> Result:
-    """Run the command in a process of its own, with no key and no home but this one."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
-    env = {
-        **kept,
-        "MAGPIE_HOME": str(home),
-        "MAGPIE_CONFIG": str(config or REPO / "magpie.yaml"),
-        "COLUMNS": "160",
-        **environment,
-    }
-    command = [sys.executable, "-c", "from magpie.cli import main; main()", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
-
-
-Here = Callable[..., Result]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    """As `magpie`, in this process: what is told does not depend on the process, and starting one takes a while."""
-
-    def command(home: Path, *arguments: str, config: Path | None = None) -> Result:
-        monkeypatch.setenv("MAGPIE_HOME", str(home))
-        monkeypatch.setenv("MAGPIE_CONFIG", str(config or REPO / "magpie.yaml"))
-        monkeypatch.setattr("sys.argv", ["magpie", *arguments])
-        for console in (out, err):
-            monkeypatch.setattr(console, "width", 160)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Result(arguments, int(ended.value.code or 0), printed.out, printed.err)
-
-    return command
-
-
-def one_line(result: Result, code: int = 2) -> str:
-    """What it said on failing: one line on standard error, no traceback, nothing on standard output."""
-    assert result.returncode == code, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -69,32 +21,37 @@ def home(made: Made) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def unread(tmp_path: Path) -> Path:
-    """The project's settings, with pictures not read on this machine; other tests have them read, which takes long."""
+def quick(tmp_path: Path) -> Path:
+    """The project's settings over the later days of its sample, with pictures not read on this machine.
+
+    Other tests make all days, and have pictures read, product by product.
+    """
     settings = yaml.safe_load((REPO / "magpie.yaml").read_text("utf-8"))
     settings["memes"]["local_ocr"] = "off"
+    settings["start_day"] = date(2026, 3, 9)
     (tmp_path / "samples").symlink_to(REPO / "samples")
     config = tmp_path / "magpie.yaml"
     config.write_text(yaml.safe_dump(settings), "utf-8")
     return config
 
 
-def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, unread: Path) -> None:
+def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, quick: Path) -> None:
     # `HYPOTHESIS_PROFILE=thorough make test` runs the project as it stands.
-    config = REPO / "magpie.yaml" if THOROUGH else unread
+    config = REPO / "magpie.yaml" if THOROUGH else quick
     result = magpie(tmp_path / "home", "run", config=config)
     assert result.returncode == 0, result.stderr
-    for told in ("ranked_posts", "low_fused", "Top leads", "agency-crm", "warehouse.duckdb", "make ui"):
+    often = "low_fused" if THOROUGH else "low_cosine"
+    for told in ("ranked_posts", often, "Top leads", "agency-crm", "warehouse.duckdb", "make ui"):
         assert told in result.stdout
     assert (tmp_path / "home" / "warehouse.duckdb").exists()
     marts = magpie(tmp_path / "home", "sql", "SELECT count(*) AS n FROM gate_funnel", "-f", "json", config=config)
     assert json.loads(marts.stdout)["n"] > 0
-    again = magpie(tmp_path / "home", "run", "leads", "--from", "2026-03-03", "--to", "2026-03-04", config=config)
-    assert "2026-03-03 to 2026-03-04" in again.stdout
+    again = magpie(tmp_path / "home", "run", "leads", "--from", "2026-03-10", "--to", "2026-03-11", config=config)
+    assert "2026-03-10 to 2026-03-11" in again.stdout
 
 
-def test_an_unknown_product_is_refused_in_one_line_that_names_the_known_ones(tmp_path: Path) -> None:
-    assert "products: leads, videos, memes, content, spend, marts" in one_line(magpie(tmp_path, "run", "kites"))
+def test_an_unknown_product_is_refused_in_one_line_that_names_the_known_ones(tmp_path: Path, here: Here) -> None:
+    assert "products: leads, videos, memes, content, persona, spend, marts" in one_line(here(tmp_path, "run", "kites"))
 
 
 def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path, here: Here) -> None:
@@ -103,8 +60,8 @@ def test_a_day_that_is_none_is_refused_with_an_example(tmp_path: Path, here: Her
     )
 
 
-def test_an_unknown_campaign_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    assert "agency-crm, folding-bike" in one_line(magpie(tmp_path, "run", "leads", "--campaign", "nobody"))
+def test_an_unknown_campaign_is_refused_before_anything_runs(tmp_path: Path, here: Here) -> None:
+    assert "agency-crm, folding-bike" in one_line(here(tmp_path, "run", "leads", "--campaign", "nobody"))
     assert not (tmp_path / "lake").exists()
 
 
@@ -121,12 +78,12 @@ def test_a_missing_settings_file_says_how_to_name_another(tmp_path: Path, here: 
     assert "--config or MAGPIE_CONFIG" in one_line(here(tmp_path, "doctor", config=tmp_path / "none.yaml"))
 
 
-def test_an_archive_that_cannot_be_read_ends_the_run_with_one_line_that_names_it(tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_read_ends_the_run_with_one_line_that_names_it(tmp_path: Path, here: Here) -> None:
     text = (REPO / "magpie.yaml").read_text("utf-8")
     (tmp_path / "broken.zst").write_bytes(b"this is no zstd stream")
     config = tmp_path / "magpie.yaml"
     config.write_text(text.replace("archives: [samples/reddit]", "archives: [broken.zst]"), "utf-8")
-    result = magpie(tmp_path / "home", "run", config=config)
+    result = here(tmp_path / "home", "run", config=config)
     assert result.returncode == 1
     failed = [line for line in result.stderr.splitlines() if "failed" in line]
     assert len(failed) == 1, result.stderr
@@ -194,8 +151,8 @@ def test_forget_blanks_a_post_at_the_next_run(made: Made, tmp_path: Path, here: 
     shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
     query = "SELECT fullname, day, eff_title FROM campaign_posts WHERE kind = 'submission' AND status = 'ok' LIMIT 1"
     post = json.loads(here(home, "sql", query, "-f", "json").stdout)
-    assert "1 of 1 recorded" in magpie(home, "leads", "forget", post["fullname"]).stdout
-    assert magpie(home, "run", "leads", "--from", post["day"], "--to", post["day"]).returncode == 0
+    assert "1 of 1 recorded" in here(home, "leads", "forget", post["fullname"]).stdout
+    assert here(home, "run", "leads", "--from", post["day"], "--to", post["day"]).returncode == 0
     left = f"SELECT title, text, author FROM reddit_posts WHERE fullname = '{post['fullname']}'"
     assert json.loads(here(home, "sql", left, "-f", "json").stdout) == {"title": None, "text": "", "author": None}
     assert "Rejected: deleted." in here(home, "leads", "why", "agency-crm", post["fullname"]).stdout
@@ -230,16 +187,18 @@ def test_a_query_may_begin_with_a_comment(home: Path, here: Here) -> None:
     assert "folding-bike" in answer.stdout
 
 
-def test_a_bucket_that_cannot_be_reached_is_a_finding_of_the_doctor_and_one_line_elsewhere(tmp_path: Path) -> None:
+def test_a_bucket_that_cannot_be_reached_is_a_finding_of_the_doctor_and_one_line_elsewhere(
+    tmp_path: Path, here: Here
+) -> None:
     nowhere = {
         "MAGPIE_LAKE_URL": "s3://bucket/lake",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "planted-secret",
     }
-    looked = magpie(tmp_path, "doctor", **nowhere)
+    looked = here(tmp_path, "doctor", **nowhere)
     assert looked.returncode == 1
     assert "check MAGPIE_LAKE_URL" in " ".join(looked.stdout.split())
-    told = one_line(magpie(tmp_path, "sql", "SELECT 1", **nowhere))
+    told = one_line(here(tmp_path, "sql", "SELECT 1", **nowhere))
     assert "s3://bucket/lake" in told
     assert "planted" not in told + looked.stdout

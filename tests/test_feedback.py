@@ -16,7 +16,6 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from leads_world import DAY, NOON, OPEN_GATES, World, a_campaign, a_post, a_world, days_between, lead, some_settings
-from test_cli import magpie, one_line
 
 from magpie.cli.review import LEAD_CHOICES, SAMPLE_CHOICES, decide
 from magpie.control import Control
@@ -24,6 +23,7 @@ from magpie.errors import UserError
 from magpie.leads import feedback
 from magpie.leads import tables as t
 from magpie.leads.feedback import Event
+from tests.cli_world import Here, Result, magpie, one_line
 
 AT = datetime(2026, 4, 1, 9, 30, 0, 123_456, UTC)
 CAMPAIGN = a_campaign(gates=OPEN_GATES)
@@ -260,8 +260,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def review(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return magpie(home, "leads", "review", "crm", *arguments, config=home / "magpie.yaml")
+@pytest.fixture
+def review(here: Here) -> Here:
+    def command(home: Path, *arguments: str) -> Result:
+        return here(home, "leads", "review", "crm", *arguments, config=home / "magpie.yaml")
+
+    return command
 
 
 def said_in(home: Path) -> list[tuple[Any, ...]]:
@@ -272,8 +276,8 @@ def said_in(home: Path) -> list[tuple[Any, ...]]:
         control.close()
 
 
-def test_without_a_terminal_the_leads_are_listed_as_plain_text(home: Path) -> None:
-    shown = review(home)
+def test_without_a_terminal_the_leads_are_listed_as_plain_text(home: Path, review: Here) -> None:
+    shown = magpie(home, "leads", "review", "crm", config=home / "magpie.yaml")
     assert shown.returncode == 0, shown.stderr
     assert "Title 0" in shown.stdout and "intent 90 hot" in shown.stdout
     assert "[bold]x[/bold]" in shown.stdout and "\x1b" not in shown.stdout
@@ -282,21 +286,21 @@ def test_without_a_terminal_the_leads_are_listed_as_plain_text(home: Path) -> No
     assert "(not found in the post)" in review(home, "--all", "--limit", "1").stdout
 
 
-def test_a_decision_is_recorded_from_the_command_line_and_shown_by_why(home: Path) -> None:
+def test_a_decision_is_recorded_from_the_command_line_and_shown_by_why(home: Path, here: Here, review: Here) -> None:
     done = review(home, "--post", "t3_4", "--workflow", "contacted", "--reason", "wrote", "--actor", "ann")
     assert done.returncode == 0, done.stderr
     assert "t3_4: contacted" in done.stdout
     assert ("t3_4", "contacted", None, "wrote", "ann") in said_in(home)
-    told = magpie(home, "leads", "why", "crm", "t3_4", config=home / "magpie.yaml").stdout
+    told = here(home, "leads", "why", "crm", "t3_4", config=home / "magpie.yaml").stdout
     assert "contacted, wrote" in told and "ann, 20" in told
     assert "Lead: intent 46 (warm)." in told
     rejected = review(home, "--post", "t3_90", "--label", "relevant")
     assert rejected.returncode == 0, "rejected posts are labelled too"
 
 
-def test_wrong_use_of_review_is_one_line(home: Path) -> None:
+def test_wrong_use_of_review_is_one_line(home: Path, here: Here, review: Here) -> None:
     before = said_in(home)
-    assert "no campaign 'nobody'" in one_line(magpie(home, "leads", "review", "nobody", config=home / "magpie.yaml"))
+    assert "no campaign 'nobody'" in one_line(here(home, "leads", "review", "nobody", config=home / "magpie.yaml"))
     assert "t3_zz is no post of campaign crm" in one_line(review(home, "--post", "t3_zz", "--label", "relevant"))
     assert "is no fullname" in one_line(review(home, "--post", "zz", "--label", "relevant"))
     assert "give --workflow or --label" in one_line(review(home, "--post", "t3_0"))
@@ -306,7 +310,7 @@ def test_wrong_use_of_review_is_one_line(home: Path) -> None:
     assert said_in(home) == before
 
 
-def test_leads_are_exported_so_that_no_spreadsheet_runs_them(home: Path, tmp_path: Path) -> None:
+def test_leads_are_exported_so_that_no_spreadsheet_runs_them(home: Path, tmp_path: Path, review: Here) -> None:
     target = tmp_path / "deep" / "leads.csv"
     done = review(home, "--all", "--export", str(target))
     assert f"4 leads in {target}" in done.stdout.replace("\n", "")
@@ -317,7 +321,7 @@ def test_leads_are_exported_so_that_no_spreadsheet_runs_them(home: Path, tmp_pat
     assert not any(cell.startswith(("=", "+", "@")) for row in found.rows() for cell in row if cell)
 
 
-def test_the_sample_is_offered_and_recall_is_told_once_there_are_labels(home: Path) -> None:
+def test_the_sample_is_offered_and_recall_is_told_once_there_are_labels(home: Path, review: Here) -> None:
     first = review(home, "--sample").stdout
     assert "rejected posts of the sample" in first and "Title 2" in first
     assert "nsfw" not in first, "who knows why it was rejected tends to agree"

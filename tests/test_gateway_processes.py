@@ -4,14 +4,15 @@ The judge is the fake provider, which counts what it answered, and not our ledge
 """
 
 import json
+import multiprocessing as mp
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,17 @@ import pytest
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.gateway import Answered
 from magpie.llm.money import to_usd
-from tests.gateway_worker import Job
+from tests.gateway_worker import Job, main
 from tests.gateway_world import Desk, desk
 from tests.ledger_world import assert_books_balance
 
-REPO = Path(__file__).parent.parent
+# Every process is forked from one that has imported all and done nothing: importing takes longer than the work.
+FORKSERVER = mp.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["tests.gateway_worker", "openai"])
+DEADLINE_SECONDS, PATIENCE_SECONDS = 120, 3
 STEPS = ("reserved", "sent", "received", "journalled", "settled")
 LATER = timedelta(hours=3)
-# Starting a process takes longer than its work; `HYPOTHESIS_PROFILE=thorough make test` kills more of them.
+# `HYPOTHESIS_PROFILE=thorough make test` kills more of them.
 ROUNDS = 4 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 2
 WORKERS, THREADS = 2, 4
 
@@ -35,16 +39,37 @@ def later() -> datetime:
     return datetime.now(UTC) + LATER
 
 
-def start(job: Job) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.gateway_worker", job.dump()]
-    return subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@dataclass(frozen=True)
+class Started:
+    """A process, and the end of a pipe at which it tells its outcomes."""
+
+    process: BaseProcess
+    told: int
+
+    def finish(self) -> list[str]:
+        """Wait; return the outcomes it told."""
+        with os.fdopen(self.told) as lines:
+            # They end with the process, however it ends.
+            found = [json.loads(line)["outcome"] for line in lines if line.endswith("}\n")]
+        self.process.join(DEADLINE_SECONDS)
+        assert self.process.exitcode in (0, -signal.SIGKILL)
+        return found
 
 
-def finish(process: "subprocess.Popen[str]") -> list[str]:
-    """Wait; return the outcomes it told."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode in (0, -signal.SIGKILL), err
-    return [json.loads(line)["outcome"] for line in out.splitlines() if line.endswith("}")]
+def start(job: Job) -> Started:
+    receiver, sender = FORKSERVER.Pipe(duplex=False)
+    process = FORKSERVER.Process(target=main, args=(job, sender), daemon=True)
+    process.start()
+    sender.close()
+    with receiver:
+        return Started(process, os.dup(receiver.fileno()))
+
+
+def wait_for_calls(fake: FakeProvider, before: int) -> None:
+    """Wait until the provider is asked something; not for long, as others wait for what a killed process was asking."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while fake.attempts == before and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def total_spent(at: Desk) -> int:
@@ -66,7 +91,7 @@ def test_eight_processes_with_money_for_a_hundred_calls_make_a_hundred(
             for w in range(8)
         ]
         processes = [start(job) for job in jobs]
-        told = Counter(outcome for process in processes for outcome in finish(process))
+        told = Counter(outcome for process in processes for outcome in process.finish())
         assert told == {"bought": 100, "cap_exhausted": 60}
         assert fake.answered_total == fake.attempts == 100
         assert fake.answered_twice == []
@@ -80,7 +105,7 @@ def test_eight_processes_with_money_for_a_hundred_calls_make_a_hundred(
 def test_a_process_killed_at_any_step_leaves_books_that_a_sweep_mends_and_pays_for_nothing_twice(
     url: str, tmp_path: Path, fake: FakeProvider, step: str
 ) -> None:
-    finish(start(Job(url, str(tmp_path), fake.base_url("openai"), ["hello"], die_at=step)))
+    start(Job(url, str(tmp_path), fake.base_url("openai"), ["hello"], die_at=step)).finish()
     answered = fake.answered_total
     assert answered == (1 if step in STEPS[2:] else 0)
     with desk(url, tmp_path, fake, clock=later) as at:
@@ -107,10 +132,10 @@ def test_a_process_killed_at_any_step_leaves_books_that_a_sweep_mends_and_pays_f
 
 @pytest.mark.slow
 def test_two_processes_that_ask_the_same_at_once_make_one_call(url: str, tmp_path: Path, fake: FakeProvider) -> None:
-    fake.latency_s = 3.0
+    fake.latency_s = 1.5
     job = Job(url, str(tmp_path), fake.base_url("openai"), ["the same"])
     processes = [start(job), start(job)]
-    outcomes = sorted(outcome for process in processes for outcome in finish(process))
+    outcomes = sorted(outcome for process in processes for outcome in process.finish())
     assert outcomes == ["bought", "hit"]
     assert fake.attempts == 1
 
@@ -123,7 +148,7 @@ def test_two_processes_share_the_free_calls_of_the_day(url: str, tmp_path: Path,
         for w in range(2)
     ]
     processes = [start(job) for job in jobs]
-    told = Counter(outcome for process in processes for outcome in finish(process))
+    told = Counter(outcome for process in processes for outcome in process.finish())
     assert told == {"bought": 12, "quota_exhausted": 6}
     assert fake.attempts == 12
 
@@ -132,16 +157,19 @@ def test_two_processes_share_the_free_calls_of_the_day(url: str, tmp_path: Path,
 def test_workers_killed_at_random_and_started_again_finish_the_work_and_pay_each_answer_once(
     url: str, tmp_path: Path, fake: FakeProvider
 ) -> None:
-    fake.latency_s = 0.02
+    fake.latency_s = 0.05
     lots = random.Random(7)
     prompts = [f"question {n}" for n in range(60)]
     job = Job(url, str(tmp_path), fake.base_url("openai"), prompts, THREADS)
     for _ in range(ROUNDS):
-        processes = [start(job) for _ in range(WORKERS)]
-        time.sleep(2.0 + lots.random())
-        for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+        before = fake.attempts
+        started = [start(job) for _ in range(WORKERS)]
+        wait_for_calls(fake, before)
+        time.sleep(lots.uniform(0.0, 0.4))
+        for worker in started:
+            worker.process.kill()
+            worker.finish()
+    fake.latency_s = 0.0
     with desk(url, tmp_path, fake, clock=later) as at:
         at.gateway.sweep()
         assert_books_balance(at.store)

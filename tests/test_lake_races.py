@@ -21,13 +21,16 @@ from magpie.tables import Partitions, Table
 from magpie.warehouse import open_in_memory
 from tests.lake_tables import CAMPAIGN_DAILY, DAILY, Daily, campaign_daily, daily, day, days
 
-SPAWN = mp.get_context("spawn")  # threads of Polars and delta-rs do not survive a fork
+# Threads of Polars and delta-rs do not survive a fork, so processes are forked from one that has imported all that
+# takes long and done nothing, which starts none of those.
+FORKSERVER = mp.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["magpie.control", "magpie.lake", "magpie.warehouse", "polars.testing", "pytest"])
 START_SECONDS = 60
 # The suite has ten minutes for everything; `HYPOTHESIS_PROFILE=thorough make test` takes the time that is promised.
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 KILLS = 25 if THOROUGH else 10
 KILL_DAYS = 30  # many files in one commit, so that a kill often falls between the first of them and the commit
-RACE_SECONDS = 60 if THOROUGH else 12  # the project promises a minute without an error or a wrong count
+RACE_SECONDS = 60 if THOROUGH else 6  # the project promises a minute without an error or a wrong count
 WRITERS = 4
 CONTESTED = WRITERS  # the day that all writers write; each has its own besides
 ROWS = 500
@@ -35,10 +38,10 @@ ROWS = 500
 
 def run_together(target: Callable[..., Any], arguments: list[tuple[Any, ...]], seconds: float) -> list[Any]:
     """Run one process per tuple at the same time; return what each reported, its traceback if it failed."""
-    barrier = SPAWN.Barrier(len(arguments))
-    pipes = [SPAWN.Pipe(duplex=False) for _ in arguments]
+    barrier = FORKSERVER.Barrier(len(arguments))
+    pipes = [FORKSERVER.Pipe(duplex=False) for _ in arguments]
     processes = [
-        SPAWN.Process(target=_guarded, args=(target, barrier, sender, given), daemon=True)
+        FORKSERVER.Process(target=_guarded, args=(target, barrier, sender, given), daemon=True)
         for (_, sender), given in zip(pipes, arguments, strict=True)
     ]
     for process in processes:
@@ -178,8 +181,8 @@ def test_a_writer_killed_at_any_moment_leaves_exactly_one_generation_whole(tmp_p
     whole = (KILL_DAYS * 20, KILL_DAYS)
     stored = 0
     for kill in range(KILLS):
-        receiver, sender = SPAWN.Pipe(duplex=False)
-        writer = SPAWN.Process(target=rewrite_for_ever, args=(lake.root, stored + 1, sender), daemon=True)
+        receiver, sender = FORKSERVER.Pipe(duplex=False)
+        writer = FORKSERVER.Process(target=rewrite_for_ever, args=(lake.root, stored + 1, sender), daemon=True)
         writer.start()
         sender.close()
         assert receiver.poll(START_SECONDS), "the writer did not write"

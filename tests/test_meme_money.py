@@ -460,7 +460,7 @@ def test_a_materialisation_shows_quota_models_and_who_rests(open_studio: Open, f
 
 
 def test_checks_find_no_paid_call_and_no_overdrawn_quota(open_studio: Open) -> None:
-    studio = open_studio()
+    studio = open_studio().again(checks=True)
     (request, *_) = studio.plan()
     result = studio.keeper.perform(request, "meme_days")
     checks = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}

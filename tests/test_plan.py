@@ -36,10 +36,10 @@ from magpie.llm.spec import FunctionSpec, InvalidAnswer, Registry
 from magpie.llm.task import Scope
 from magpie.settings import Settings
 from magpie.tables import Partitions
+from tests.cli_world import REPO, Here, one_line
 from tests.databases import database_in
 from tests.gateway_world import Desk, desk
 from tests.ledger_world import NOON, FakeClock, assert_books_balance
-from tests.test_cli import REPO, magpie, one_line
 
 OPENAI = {"OPENAI_API_KEY": "sk-test-openai-1"}
 
@@ -617,19 +617,19 @@ def test_offline_it_says_that_the_rules_answer_and_nothing_is_spent(leads: World
     assert not (tmp_path / "control.sqlite").exists()
 
 
-def test_wrong_products_campaigns_and_days_are_one_line(tmp_path: Path) -> None:
+def test_wrong_products_campaigns_and_days_are_one_line(tmp_path: Path, here: Here) -> None:
     home = tmp_path / "home"
-    assert "products: leads, videos" in one_line(magpie(home, "plan", "kites"))
-    assert "--channel narrows videos" in one_line(magpie(home, "plan", "leads", "--channel", "UC"))
-    assert "agency-crm, folding-bike" in one_line(magpie(home, "plan", "leads", "--campaign", "nobody"))
-    assert "--from 'soon' is not a day" in one_line(magpie(home, "plan", "leads", "--from", "soon"))
+    assert "products: leads, videos" in one_line(here(home, "plan", "kites"))
+    assert "--channel narrows videos" in one_line(here(home, "plan", "leads", "--channel", "UC"))
+    assert "agency-crm, folding-bike" in one_line(here(home, "plan", "leads", "--campaign", "nobody"))
+    assert "--from 'soon' is not a day" in one_line(here(home, "plan", "leads", "--from", "soon"))
     wrong_order = ("--from", "2026-03-05", "--to", "2026-03-02")
-    assert "must be in order" in one_line(magpie(home, "plan", "leads", *wrong_order))
-    assert "run `magpie run leads` first" in one_line(magpie(home, "plan", "leads"))
+    assert "must be in order" in one_line(here(home, "plan", "leads", *wrong_order))
+    assert "run `magpie run leads` first" in one_line(here(home, "plan", "leads"))
     assert not home.exists()
 
 
-def test_a_control_database_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_a_control_database_that_is_none_is_one_line(tmp_path: Path, here: Here) -> None:
     (tmp_path / "control.sqlite").write_text("this is no database", "utf-8")
     days = ("--from", "2026-03-05", "--to", "2026-03-06")
-    one_line(magpie(tmp_path, "plan", "leads", *days, config=REPO / "magpie.yaml", **OPENAI))
+    one_line(here(tmp_path, "plan", "leads", *days, config=REPO / "magpie.yaml", **OPENAI))

@@ -23,8 +23,8 @@ from magpie.llm.reply import Exchange
 from magpie.llm.schema import hidden_model
 from magpie.llm.store import Store
 from magpie.settings import Settings
+from tests.cli_world import REPO, Here, one_line
 from tests.ledger_world import NOON, Books, FakeClock
-from tests.test_cli import REPO, magpie, one_line
 
 DOLLAR = 1_000_000_000
 
@@ -85,9 +85,9 @@ def spent(books: Books, usd: str, campaign: str = "agency-crm") -> None:
 # --- magpie spend -------------------------------------------------------------------------------------------------
 
 
-def test_looking_at_a_home_that_is_not_there_says_so_and_makes_nothing(tmp_path: Path) -> None:
+def test_looking_at_a_home_that_is_not_there_says_so_and_makes_nothing(tmp_path: Path, here: Here) -> None:
     for command in (("spend",), ("spend", "--since", "2026-11-01"), ("spend", "sweep"), ("breaker",)):
-        result = magpie(tmp_path / "home", *command)
+        result = here(tmp_path / "home", *command)
         assert result.returncode == 0, result.stderr
         assert "nothing spent yet" in result.stdout or "no breaker is open" in result.stdout
     assert not (tmp_path / "home").exists()
@@ -261,10 +261,10 @@ def test_a_breaker_whose_pause_is_over_waits_for_the_next_call(run: Run, books: 
     assert "now: the next call tries it" in run("breaker").out
 
 
-def test_books_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+def test_books_that_cannot_be_read_are_one_line(tmp_path: Path, here: Here) -> None:
     (tmp_path / "control.sqlite").write_text("this is no database" * 100)
     for command in (("spend",), ("breaker",), ("breaker", "reset"), ("spend", "sweep")):
-        assert "cannot use the control database" in one_line(magpie(tmp_path, *command))
+        assert "cannot use the control database" in one_line(here(tmp_path, *command))
 
 
 # --- the doctor ---------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ from magpie.videos.segments import SegmentRules, transcript_passages, video_segm
 from magpie.videos.status import STATES, video_status
 from magpie.videos.symbols import SymbolTable, read_symbols
 from magpie.videos.verify import VerifyRules, verify
+from tests.cli_world import Here, one_line
 from tests.fake_youtube import CHANNEL, PARAMS, FakeYouTube, a_player, with_captions
-from tests.test_cli import magpie, one_line
 
 TAPE, LADDER = "UCsampleTeapotTape000001", "UCsampleSlowLadder000002"
 LABELS = REPO / "samples" / "youtube" / "labels.csv"
@@ -353,10 +353,10 @@ def test_a_video_from_before_the_channel_is_followed_ends_it(tmp_path: Path) -> 
     assert (found.too_old, len(found.visits), found.left) == (date(2026, 3, 5), 1, 2)
 
 
-def test_without_live_polling_nothing_is_asked_and_one_line_says_what_to_set(tmp_path: Path) -> None:
-    told = one_line(magpie(tmp_path / "home", "videos", "fetch", TAPE))
+def test_without_live_polling_nothing_is_asked_and_one_line_says_what_to_set(tmp_path: Path, here: Here) -> None:
+    told = one_line(here(tmp_path / "home", "videos", "fetch", TAPE))
     assert "videos.live is off" in told and "set it to true" in told
-    assert "channels there" in one_line(magpie(tmp_path / "home", "videos", "fetch", "UC"))
+    assert "channels there" in one_line(here(tmp_path / "home", "videos", "fetch", "UC"))
     assert not (tmp_path / "home").exists()
 
 
@@ -432,7 +432,7 @@ def test_doctor_says_what_follows_where_no_reference_file_is_named(tmp_path: Pat
 
 
 def test_the_account_lists_what_holds_rows_the_best_mentions_and_what_to_do_next(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = sample_settings(home)
     monkeypatch.setattr(out, "width", 80)
@@ -444,4 +444,4 @@ def test_the_account_lists_what_holds_rows_the_best_mentions_and_what_to_do_next
     assert "read by offline; set a provider's key" in told and "look here" in told
     assert 'magpie videos search "interest rates"' in told and "magpie leads" not in told
     query = next(line.split('"')[1] for line in told.splitlines() if line.startswith("Mentions"))
-    assert magpie(home, "sql", query, "-f", "csv").stdout.count("\n") > 5
+    assert here(home, "sql", query, "-f", "csv").stdout.count("\n") > 5

@@ -28,7 +28,7 @@ from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.settings import AnalysisVersion
 from resources.llm import Llm
 from sensors.videos import sync_channels
-from tests.dagster_world import LADDER, TEAPOT, Daemon, World, lead_range, spoken, videos_over
+from tests.dagster_world import LADDER, TEAPOT, Daemon, World, lead_range, spoken, unchecked, videos_over
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
 
@@ -78,13 +78,16 @@ class Model:
 class Studio:
     """Videos on disk, definitions over the fake provider, and a clock moved by hand."""
 
-    def __init__(self, settings: Settings, clock: FakeClock, instance: dg.DagsterInstance, **more: Any) -> None:
+    def __init__(
+        self, settings: Settings, clock: FakeClock, instance: dg.DagsterInstance, *, checks: bool = False, **more: Any
+    ) -> None:
         self.settings, self.clock, self.instance = settings, clock, instance
         self.control = Control(settings.control_database)
         self.store = Store(self.control)
         llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=KEYS, **more)
         sync_channels(instance, settings)
-        self.world = World(settings, build_definitions(settings, llm=llm), instance)
+        defs = build_definitions(settings, llm=llm)
+        self.world = World(settings, defs if checks else unchecked(defs), instance)
         self.daemon = Daemon(self.world)
 
     def again(self, settings: Settings | None = None, **more: Any) -> "Studio":
@@ -466,7 +469,7 @@ def test_a_process_that_dies_in_the_fourth_question_pays_for_no_answer_twice(
 
 
 def test_rows_cost_what_the_ledger_booked_and_a_row_that_lies_is_found(open_studio: Callable[..., Studio]) -> None:
-    studio = open_studio(3)
+    studio = open_studio(3).again(checks=True)
     result = studio.read()
     rows = studio.analyses()
     assert rows["cost_usd"].min() > 0

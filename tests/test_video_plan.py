@@ -27,9 +27,9 @@ from magpie.videos.live import source_of
 from magpie.videos.plan import NO_SYMBOLS, plan
 from magpie.videos.segments import SegmentRules, video_segments
 from magpie.videos.stages import Reader, Source
+from tests.cli_world import Here, one_line
 from tests.gateway_world import Desk, desk
 from tests.ledger_world import NOON, FakeClock
-from tests.test_cli import magpie, one_line
 from tests.videos_world import CHANNEL, DAY, FIRST, OTHER, PUBLISHED, SECOND, THIRD, captions_file, info_file, seconds
 
 NEXT = DAY + timedelta(days=1)
@@ -234,9 +234,9 @@ def test_without_videos_it_says_what_to_run_and_wrong_channels_and_days_are_refu
         plan(world.settings, world.lake, engine(at), channels=[OTHER])
 
 
-def test_the_command_refuses_in_one_line_and_leaves_no_home(tmp_path: Path) -> None:
+def test_the_command_refuses_in_one_line_and_leaves_no_home(tmp_path: Path, here: Here) -> None:
     home = tmp_path / "home"
-    assert "run `magpie run videos` first" in one_line(magpie(home, "plan", "videos"))
-    assert "--campaign narrows leads" in one_line(magpie(home, "plan", "videos", "--campaign", "agency-crm"))
-    assert "no channel 'nobody'" in one_line(magpie(home, "plan", "videos", "--channel", "nobody"))
+    assert "run `magpie run videos` first" in one_line(here(home, "plan", "videos"))
+    assert "--campaign narrows leads" in one_line(here(home, "plan", "videos", "--campaign", "agency-crm"))
+    assert "no channel 'nobody'" in one_line(here(home, "plan", "videos", "--channel", "nobody"))
     assert not home.exists()

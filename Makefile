@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test check lint types imports install install-dev minilm lock sources audit bench clean
+.PHONY: help run ui test soak check lint types imports install install-dev minilm lock sources audit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -21,6 +21,9 @@ ui: install ## the Dagster UI with its daemon on http://127.0.0.1:3000
 
 test: install-dev check ## lint, types, import rules and the whole test suite
 	$(BIN)/python -m pytest
+
+soak: install-dev ## what takes minutes: backfills by the daemon, every product on a bucket, several workers
+	$(BIN)/python -m pytest -n 1 -m soak
 
 check: lint types imports ## everything but the tests
 

@@ -109,8 +109,10 @@ def memes_over(archives: Path, home: Path, *, sources: Sequence[str] = SOURCES, 
     section = {"archives": (str(archives),), "events": (), "local_ocr": "off", **changes}
     return settings.model_copy(
         update={
+            "blogs": (),
             "campaigns": (),
             "channels": (),
+            "sites": (),
             "memes": settings.memes.model_copy(update=section),
             "meme_sources": tuple(MemeSource(id=source) for source in sources),
         }

@@ -232,7 +232,7 @@ def test_what_the_project_says_itself_comes_without_class_names_and_tracebacks(t
         ({"first": date(2020, 1, 1)}, "start_day 2026-03-02"),
         ({"last": date(2999, 1, 1)}, "yesterday"),
         ({"campaigns": ("nobody",)}, "no campaign 'nobody'"),
-        ({"product": "kites"}, "products: leads, videos, memes, content, spend, marts"),
+        ({"product": "kites"}, "products: leads, videos, memes, content, persona, spend, marts"),
     ],
 )
 def test_a_wrong_request_is_refused_with_one_line(tmp_path: Path, request_: dict[str, Any], told: str) -> None:

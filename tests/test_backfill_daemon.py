@@ -95,6 +95,7 @@ def backfill(instance: dg.DagsterInstance, defs: dg.Definitions, log: Path) -> B
     pytest.fail(f"no end after {DEADLINE_SECONDS} s; the daemon said:\n{log.read_text(errors='replace')[-8000:]}")
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a_plain_run(
     made: Made, tmp_path: Path

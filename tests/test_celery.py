@@ -230,6 +230,7 @@ def ended(instance: dg.DagsterInstance) -> bool:
     return found is not None and found.status not in (BulkActionStatus.REQUESTED, BulkActionStatus.FAILING)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_worker_killed_in_a_step_loses_nothing_because_the_other_makes_it_again(outcome: Outcome) -> None:
     found = outcome.instance.get_backfill("spring")
@@ -244,6 +245,7 @@ def test_a_worker_killed_in_a_step_loses_nothing_because_the_other_makes_it_agai
     assert set(MADE) - {HELD} <= taken
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_several_workers_make_the_tables_of_one_process(outcome: Outcome) -> None:
     for table in TABLES:
@@ -256,6 +258,7 @@ def test_several_workers_make_the_tables_of_one_process(outcome: Outcome) -> Non
         assert made == {f"{CAMPAIGN}|{day}" for day in days}, name
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_caps_hold_over_several_workers_and_nothing_is_paid_twice(outcome: Outcome) -> None:
     control = Control(outcome.settings.control_database)
@@ -279,6 +282,7 @@ def test_caps_hold_over_several_workers_and_nothing_is_paid_twice(outcome: Outco
         assert {None, "cap_exhausted"} <= reasons, table.name
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_no_process_shows_the_brokers_password(outcome: Outcome) -> None:
     told = outcome.site.everything()

@@ -138,7 +138,7 @@ def test_from_and_to_bound_what_is_made(settings: Settings) -> None:
     [
         ({"first": date(2026, 3, 9), "last": date(2026, 3, 8)}, "must be in order"),
         ({"last": date(2999, 1, 1)}, "today"),
-        ({"product": "kites"}, "products: leads, videos, memes, content, spend, marts"),
+        ({"product": "kites"}, "products: leads, videos, memes, content, persona, spend, marts"),
     ],
 )
 def test_a_wrong_request_is_refused_with_one_line(settings: Settings, request_: dict[str, Any], told_: str) -> None:
@@ -174,6 +174,7 @@ def test_a_plain_run_makes_memes_where_the_settings_have_any(
             "campaigns": base.campaigns if campaigns else (),
             "channels": base.channels if channels else (),
             "sites": (),
+            "blogs": (),
             "meme_sources": base.meme_sources if memes else (),
             "memes": base.memes if memes else base.memes.model_copy(update={"archives": (), "events": ()}),
         }

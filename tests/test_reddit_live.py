@@ -521,6 +521,7 @@ def test_a_sweep_of_nothing_sends_nothing_and_of_nonsense_is_refused(reddit: Fak
 def test_no_session_is_left_open_however_a_crawl_ends(reddit: FakeReddit, tmp_path: Path) -> None:
     reddit.add_submission("p1", "CRM?")
     wrong = RedditCredentials(CLIENT_ID, "not-the-secret", "magpie tests, on loopback")
+    gc.collect()  # what tests before this one left is not this one's
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run(reddit, tmp_path, query("crm"))

@@ -33,7 +33,7 @@ from tests.test_lake_s3 import KEYS, endpoint
 
 __all__ = ["endpoint"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 BUCKET = "products"
 

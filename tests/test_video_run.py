@@ -149,7 +149,7 @@ def test_without_a_video_on_these_days_the_run_says_so_and_succeeds(settings: Se
         ({"first": date(2026, 3, 9), "last": date(2026, 3, 8)}, "must be in order"),
         ({"first": date(2020, 1, 1)}, "start_day 2026-03-02"),
         ({"last": date(2999, 1, 1)}, "today"),
-        ({"product": "kites"}, "products: leads, videos, memes, content, spend, marts"),
+        ({"product": "kites"}, "products: leads, videos, memes, content, persona, spend, marts"),
     ],
 )
 def test_a_wrong_request_is_refused_with_one_line(settings: Settings, request_: dict[str, Any], told: str) -> None:
@@ -195,6 +195,7 @@ def having(base: Settings, *, campaigns: bool, channels: bool) -> Settings:
             "channels": base.channels if channels else (),
             "meme_sources": (),
             "sites": (),
+            "blogs": (),
             "memes": base.memes.model_copy(update={"archives": (), "events": ()}),
         }
     )

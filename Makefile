@@ -77,6 +77,10 @@ bench: install-dev ## all benchmarks; benchmarks/README.md says what they measur
 	$(BIN)/python -m benchmarks.videos
 	$(BIN)/python -m benchmarks.captions
 	$(BIN)/python -m benchmarks.meme_duplicates
+	$(BIN)/python -m benchmarks.persona_threads
+	$(BIN)/python -m benchmarks.persona_mood
+	$(BIN)/python -m benchmarks.persona_models
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.content
 	$(BIN)/python -m benchmarks.memes
 

@@ -16,7 +16,8 @@ from magpie.llm.extractor import extract
 from magpie.llm.prompts import Template, rendered, resolve
 from magpie.llm.spec import InvalidAnswer
 from magpie.media.opening import UnusableMedia
-from magpie.memes.describe import MEME_DESCRIBE, MemeDescription, check, cleaned, images, offline
+from magpie.memes.describe import MEME_DESCRIBE, MemeDescription, check, images, offline
+from magpie.text.readable import cleaned
 
 ROW: dict[str, Any] = {"type": "image", "width": 640, "height": 480, "path": "", "local_text": None}
 

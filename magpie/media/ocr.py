@@ -15,6 +15,7 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +45,21 @@ UNREAD_LANGUAGES = frozenset({"ru", "uk", "be", "bg", "sr", "mk", "kk", "ky", "t
 UNREAD_LANGUAGES |= {"hi", "mr", "ne", "bn", "ta", "te", "th", "am", "ti", "ka", "hy", "el", "ko"}
 
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the models found.
+
+    Attributes:
+        boxes: corners of each piece of text, in the picture as `record` says it was prepared; None: there is none.
+        texts, scores: of each piece, in the order of the boxes; empty if nothing could be recognised.
+    """
+
+    boxes: Any
+    record: Any
+    texts: Sequence[str]
+    scores: Sequence[float]
 
 
 class Reader(Protocol):
@@ -83,6 +99,15 @@ class RapidReader:
         pixels = _pixels(content)
         if pixels is None:
             return None
+        seen = self.seen(pixels)
+        if seen is None:
+            return None
+        if seen.boxes is None:
+            return ""
+        return _text(np.asarray(seen.boxes, dtype=np.float64), seen.texts, seen.scores)
+
+    def seen(self, pixels: Pixels) -> "Seen | None":
+        """What the models find in a picture; None: they gave up."""
         with self._turn:
             engine, faults = self._engine
             try:
@@ -90,9 +115,7 @@ class RapidReader:
                 detected, _, recognised, _ = engine.run_ocr_steps(prepared, record)
             except faults:
                 return None
-        if detected.boxes is None:
-            return ""
-        return _text(np.asarray(detected.boxes, dtype=np.float64), recognised.txts or (), recognised.scores or ())
+        return Seen(detected.boxes, record, recognised.txts or (), recognised.scores or ())
 
     @cached_property
     def _engine(self) -> tuple[Any, tuple[type[Exception], ...]]:
@@ -122,21 +145,32 @@ def local_reader() -> Reader | None:
     Raises:
         UserError: it is, and a model file is missing.
     """
+    models = installed_models()
+    return None if models is None else RapidReader(models)
+
+
+def installed_models() -> Path | None:
+    """The folder of the models in the wheel; None: the extra `ocr` is not installed."""
     if not all(importlib.util.find_spec(name) for name in _LIBRARIES):
         return None
     found = importlib.util.find_spec("rapidocr")
     assert found is not None and found.origin is not None
-    return RapidReader(Path(found.origin).parent / "models")
+    return Path(found.origin).parent / "models"
 
 
 def _pixels(content: bytes) -> Pixels | None:
-    """The picture, at most MAX_SIDE long, in the order of colours that the models take; None: it is none."""
+    """`pixels_of` a file; None: it holds no picture."""
     found = opened(content)
     if isinstance(found, Unusable) or found.picture is None:
         return None
-    picture = found.picture.convert("RGB")
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    return pixels_of(found.picture)
+
+
+def pixels_of(picture: Image.Image) -> Pixels:
+    """The picture, at most MAX_SIDE long, in the order of colours that the models take."""
+    small = picture.convert("RGB")
+    small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.asarray(small)[:, :, ::-1])
 
 
 def _text(boxes: npt.NDArray[np.float64], texts: Sequence[str], scores: Sequence[float]) -> str | None:

@@ -6,19 +6,19 @@ memes are asked about and what becomes of an answer (`descriptions.py`), reading
 (`magpie/media/ocr.py`).
 """
 
-import unicodedata
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from magpie.llm.answers import Language, Text
 from magpie.llm.breaker import Trip
 from magpie.llm.prompts import load
 from magpie.llm.request import Image
 from magpie.llm.spec import FunctionSpec, InvalidAnswer, Pace, Row
 from magpie.media.thumbnails import for_vision
-from magpie.text.language import known_code, language_of
+from magpie.text.language import language_of
+from magpie.text.readable import cleaned
 
 DESCRIPTION_CHARS = 1000
 # As much as a page of small print; a picture that holds more is no meme.
@@ -29,25 +29,6 @@ SHOWN_CHARS = 120
 NO_TEXT_LANGUAGE = "en"
 # A run asks about a handful, each of which is opened when it is checked and when it is sent; some 200 kB each.
 PICTURES_KEPT = 64
-# Characters without a shape that turn the order of what follows, and the mark that begins files; other characters
-# without a shape join emoji and part Persian words.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-
-
-def _said(value: object) -> object:
-    """A text from what models make of one: null for none, a list for lines."""
-    if value is None:
-        return ""
-    if isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return "\n".join(value)
-    return value
-
-
-def _code(value: object) -> str | None:
-    return known_code(value) if isinstance(value, str) else None
-
-
-Text = Annotated[str, BeforeValidator(_said)]
 
 
 class MemeDescription(BaseModel):
@@ -60,7 +41,7 @@ class MemeDescription(BaseModel):
 
     ocr_text: Text = ""
     description: Text = ""
-    language: Annotated[str | None, BeforeValidator(_code)] = None
+    language: Language = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "MemeDescription":
@@ -82,18 +63,6 @@ def check(answer: MemeDescription, row: Row, last_try: bool) -> MemeDescription:
     if len(description) > DESCRIPTION_CHARS:
         raise InvalidAnswer(f"description has {len(description)} characters; {DESCRIPTION_CHARS} at most")
     return answer.model_copy(update={"ocr_text": text, "description": description})
-
-
-def cleaned(text: str) -> str:
-    """Text without control characters, line breaks aside, and without blanks around its lines or lines around it."""
-    plain = "\n".join(text.splitlines())
-    kept = "".join(char for char in plain if char == "\n" or not _unreadable(char))
-    return "\n".join(line.strip() for line in kept.split("\n")).strip()
-
-
-def _unreadable(char: str) -> bool:
-    """A control character, half of a surrogate pair, or a mark of direction."""
-    return char in _TURNING or unicodedata.category(char) in ("Cc", "Cs")
 
 
 def offline(row: Row) -> MemeDescription:

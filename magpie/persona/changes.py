@@ -15,6 +15,7 @@ from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.persona import logs
 from magpie.persona import tables as t
+from magpie.persona.drafts import OVER
 from magpie.persona.listing import fingerprint, misplaced
 from magpie.persona.planner import plan, tick_seconds
 from magpie.persona.settings import Blog
@@ -202,8 +203,7 @@ def _reply_item() -> pl.Expr:
 
 def _said(lake: Lake, control: Control, blog: str) -> list[tuple[str, date, int]]:
     """`blog|outbox_id` of posts that are not over, their days, and how often people or delivery spoke of them."""
-    over = ("published", "rejected", "discarded", "redo", "deleted")
-    open_ = (pl.col("blog") == blog) & ~pl.col("state").is_in(over)
+    open_ = (pl.col("blog") == blog) & ~pl.col("state").is_in(OVER)
     posts = lake.read(t.OUTBOX).filter(open_).select("outbox_id", "day").collect()
     events = pl.concat([log.read(control, blog=blog).select("outbox_id") for log in (logs.REVIEWS, logs.DELIVERIES)])
     counted = posts.join(events, on="outbox_id").group_by("outbox_id", "day").len().sort("outbox_id")

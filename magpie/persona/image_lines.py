@@ -4,17 +4,15 @@ Belongs here: which frames of a moving picture are looked at, lines with their p
 text. Does not belong here: opening bytes and recognising letters (`magpie/media`), what models read (`image_read.py`).
 """
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from magpie.media.ocr import MAX_SIDE, MIN_SHARE_READ, RapidReader, local_reader
+from magpie.media.ocr import MIN_SHARE_READ, RapidReader, installed_models, pixels_of
 from magpie.media.opening import Unusable, UnusableMedia, frames, opened
 
 NOT_IMAGE = "not_image"
@@ -117,23 +115,17 @@ class LocalLines(RapidReader):
     def lines(self, picture: Image.Image) -> list[Line] | None:
         from rapidocr.utils.process_img import map_boxes_to_original
 
-        small = picture.convert("RGB")
-        small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-        pixels = np.ascontiguousarray(np.asarray(small)[:, :, ::-1])
+        pixels = pixels_of(picture)
         height, width = pixels.shape[:2]
-        with self._turn:
-            engine, faults = self._engine
-            try:
-                prepared, record = engine.preprocess_img(pixels)
-                detected, _, recognised, _ = engine.run_ocr_steps(prepared, record)
-            except faults:
-                return None
-        if detected.boxes is None:
+        seen = self.seen(pixels)
+        if seen is None:
+            return None
+        if seen.boxes is None:
             return []
-        corners = map_boxes_to_original(np.array(detected.boxes, dtype=np.float64), record, height, width)
+        corners = map_boxes_to_original(np.array(seen.boxes, dtype=np.float64), seen.record, height, width)
         low, high = corners.min(axis=1) / (width, height), corners.max(axis=1) / (width, height)
-        texts = [" ".join(text.split()) for text in recognised.txts or [""] * len(low)]
-        confs = [float(conf) for conf in recognised.scores or [0.0] * len(low)]
+        texts = [" ".join(text.split()) for text in seen.texts or [""] * len(low)]
+        confs = [float(conf) for conf in seen.scores or [0.0] * len(low)]
         edges = np.hstack([low, high - low]).round(4).tolist()
         return [Line(text, round(conf, 4), *edge) for text, conf, edge in zip(texts, confs, edges, strict=True)]
 
@@ -145,8 +137,5 @@ def local_lines() -> LocalLines | None:
     Raises:
         UserError: it is, and a model file is missing.
     """
-    if local_reader() is None:
-        return None
-    found = importlib.util.find_spec("rapidocr")
-    assert found is not None and found.origin is not None
-    return LocalLines(Path(found.origin).parent / "models")
+    models = installed_models()
+    return None if models is None else LocalLines(models)

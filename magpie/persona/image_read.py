@@ -10,17 +10,17 @@ model, the text read here stands in for it.
 """
 
 import json
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from magpie.blobs import Blobs, NoBlob
+from magpie.llm.answers import Language, Text
 from magpie.llm.breaker import Trip
 from magpie.llm.engine import OFFLINE
 from magpie.llm.models import FREE_ALIAS
@@ -33,7 +33,8 @@ from magpie.media.thumbnails import VISION_PX, VISION_QUALITY, jpeg
 from magpie.persona.image_lines import NOT_IMAGE, TEXT_CHARS, LineReader, Shown, shown_frames, text_of
 from magpie.persona.image_texts import LOCAL, OBSERVED_CHARS, UNREADABLE
 from magpie.persona.settings import Blog
-from magpie.text.language import known_code, language_of
+from magpie.text.language import language_of
+from magpie.text.readable import cleaned
 
 NO_READER, ILLEGIBLE, OCR_FAILED = "no_reader", "illegible", "ocr_failed"
 # What the engine writes before the reason of a row that has failed.
@@ -47,29 +48,11 @@ FRAME_PX = 640
 MOST_LINES = 300
 # A run asks about a handful, each of which is opened when it is checked and when it is sent.
 PICTURES_KEPT = 64
-# Characters without a shape that turn the order of what follows, and the mark that begins files.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 QUESTIONS = pl.Schema(dict.fromkeys(("row_ref", "path", "local_text"), pl.String()) | {"animated": pl.Boolean()})
 Ask = Callable[[pl.DataFrame], pl.DataFrame]
 # Columns of a row, or those of them that an outcome decides.
 Fields = dict[str, Any]
-
-
-def _said(value: object) -> object:
-    """A text from what models make of one: null for none, a list for lines."""
-    if value is None:
-        return ""
-    if isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return "\n".join(value)
-    return value
-
-
-def _code(value: object) -> str | None:
-    return known_code(value) if isinstance(value, str) else None
-
-
-Text = Annotated[str, BeforeValidator(_said)]
 
 
 class ImageReading(BaseModel):
@@ -79,7 +62,7 @@ class ImageReading(BaseModel):
 
     ocr_text: Text = ""
     caption: Text = ""
-    language: Annotated[str | None, BeforeValidator(_code)] = None
+    language: Language = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "ImageReading":
@@ -101,17 +84,6 @@ def check(answer: ImageReading, row: Row, last_try: bool) -> ImageReading:
     if len(caption) > CAPTION_CHARS:
         raise InvalidAnswer(f"caption has {len(caption)} characters; {CAPTION_CHARS} at most")
     return answer.model_copy(update={"ocr_text": text, "caption": caption})
-
-
-def cleaned(text: str) -> str:
-    """Text without control characters, line breaks aside, and without blanks around its lines or lines around it."""
-    plain = "\n".join(text.splitlines())
-    kept = "".join(char for char in plain if char == "\n" or not _unreadable(char))
-    return "\n".join(line.strip() for line in kept.split("\n")).strip()
-
-
-def _unreadable(char: str) -> bool:
-    return char in _TURNING or unicodedata.category(char) in ("Cc", "Cs")
 
 
 def offline(row: Row) -> ImageReading:

@@ -23,6 +23,7 @@ from magpie.persona import tables as t
 from magpie.persona.api_budget import DASH_SAFETY, check_probability, dash_probability, due, usable
 from magpie.persona.api_calls import calls_per_poll, client_of, last_poll, noting, recent_calls
 from magpie.persona.delivery import BREAKER, Delivered, TumblrDelivery, arrivals, dry_run
+from magpie.persona.drafts import outbox_now
 from magpie.persona.fetching import STATE, Fetching, State
 from magpie.persona.logs import DELIVERIES
 from magpie.persona.mood import MoodRules
@@ -35,7 +36,6 @@ from magpie.settings import Settings
 from magpie.sources.channel_clients import KEY_REST, Resting
 from magpie.sources.tumblr_api import AUTH, BASE_URL, LIMIT, Fault, Keys, TumblrApi
 from magpie.sources.web import Web
-from magpie.tables import Partitions
 from magpie.utc import utc_now
 
 PLATFORM = "tumblr"
@@ -158,12 +158,7 @@ class Courier:
         stored = self._lake.read(t.OUTBOX).filter(
             (pl.col("blog") == blog.name) & pl.col("state").is_in(list(_CONCERNED))
         )
-        days = sorted(set(stored.select("day").collect()["day"]))
-        if not days:
-            return t.OUTBOX.empty()
-        here = Partitions.of([(blog.name, day) for day in days])
-        decisions, inbox = (self._lake.read(table, here).collect() for table in (t.DECISIONS, t.PERSONA_INBOX))
-        return self._reader.outbox(blog, days, decisions, inbox)
+        return outbox_now(self._reader, blog, set(stored.select("day").collect()["day"]))
 
     def _note_arrivals(self, blog: Blog, rows: pl.DataFrame) -> None:
         """Say of posts of the queue that they came out, as pages have shown meanwhile."""

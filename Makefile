@@ -59,7 +59,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-versio
 	--no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 lock: install-dev ## compile the lock files anew
 	$(LOCK) -o requirements.lock
-	$(LOCK) --extra dev --extra s3 --extra ocr --extra video -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --extra dev --extra s3 --extra ocr --extra video --extra celery -c requirements.lock -o requirements-dev.lock
 	$(LOCK) --extra s3 --extra ocr --extra video --extra celery -c requirements-dev.lock -o deploy/requirements-production.lock
 
 sources: install ## write dbt's sources anew from the declared tables

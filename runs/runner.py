@@ -83,7 +83,8 @@ class _Layers:
 
     def execute(self, defs: dg.Definitions, job: str, **more: Any) -> list[str]:
         """Materialise a job's assets; return one line per failed step."""
-        with _quiet():
+        # One moment for the whole run: as time goes on, Dagster lists all partitions anew at each step.
+        with _quiet(), dg.partition_loading_context(dynamic_partitions_store=self._instance):
             result = (
                 _with_progress(defs, self._watch)
                 .resolve_job_def(job)

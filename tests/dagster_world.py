@@ -22,7 +22,6 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 from dagster._core.storage.runs import InMemoryRunStorage
 from filelock import FileLock
@@ -123,7 +122,7 @@ class World:
         """Run a job in this process; more: tags of a range, or partition_key."""
         found = self.defs.resolve_job_def(job)
         # One moment for the whole run: as time goes on, Dagster lists all partitions anew at each step.
-        with partition_loading_context(dynamic_partitions_store=self.instance):
+        with dg.partition_loading_context(dynamic_partitions_store=self.instance):
             return found.execute_in_process(instance=self.instance, raise_on_error=check, **more)
 
     def run_campaign(self, campaign: str, first: date, last: date) -> dg.ExecuteInProcessResult:
@@ -177,7 +176,7 @@ class Daemon:
             repository_def=repository,
             resources=self.world.resources(*self.bound),
         )
-        with partition_loading_context(dynamic_partitions_store=self.world.instance):
+        with dg.partition_loading_context(dynamic_partitions_store=self.world.instance):
             told = repository.get_sensor_def(name).evaluate_tick(context)
         self.cursors[name] = told.cursor
         fresh = [request for request in told.run_requests or [] if request.run_key not in self.used]

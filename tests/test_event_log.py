@@ -64,6 +64,17 @@ def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(home: 
     again.dispose()
 
 
+def test_an_event_does_not_wait_for_the_disk_and_the_file_is_whole_whatever_happens(
+    instance: dg.DagsterInstance, home: Path
+) -> None:
+    run_id = made(instance)
+    storage = instance.event_log_storage
+    assert isinstance(storage, OpenSqliteEventLogStorage)
+    with storage.run_connection(run_id) as connection:
+        pragma = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")}
+    assert pragma == {"synchronous": 1, "journal_mode": "wal"}
+
+
 def test_few_databases_are_open_however_many_runs_there_are(instance: dg.DagsterInstance) -> None:
     runs = [made(instance) for _ in range(OPEN_DATABASES + 3)]
     storage = instance.event_log_storage

@@ -66,7 +66,8 @@ sources: install ## write dbt's sources anew from the declared tables
 	$(BIN)/python -m dbt_project.sources
 
 audit: install-dev ## known vulnerabilities of the locked packages (asks the network)
-	$(BIN)/python -m pip_audit --require-hashes --disable-pip -r requirements.lock
+	$(BIN)/python -m pip_audit --strict --require-hashes --disable-pip -r requirements.lock
+	$(BIN)/python -m pip_audit --strict --require-hashes --disable-pip -r deploy/requirements-production.lock
 
 bench: install-dev ## all benchmarks; benchmarks/README.md says what they measure
 	$(BIN)/python -m benchmarks.ranking

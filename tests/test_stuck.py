@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from magpie.control import Control
+from magpie.health import examine
 from magpie.lake import Lake
 from magpie.stuck import EVENTS, Stuck, begun, look, older
 from magpie.tables import Fate, Partitions, Table
@@ -143,3 +144,20 @@ def test_the_daily_job_shows_what_is_stuck_and_nothing_younger(world: World, mon
     assert shown(0) == []
     row = {"table": "daily_rows", "partition": "moss|2026-11-02", "status": "failed", "rows": 1}
     assert shown(world.settings.alerts.stuck_days) == [{**row, "reasons": "no_answer", "since": "2026-11-20"}]
+
+
+def test_the_doctor_names_tables_with_partitions_that_have_been_stuck_for_days(world: World) -> None:
+    for day in DAYS:
+        world.daily(day, ("failed", "no_answer", None))
+    world.look()
+
+    def told(days: int) -> tuple[str, str]:
+        findings = examine(world.settings, {}, NOW + timedelta(days=days))
+        return next((found.level, found.text) for found in findings if found.subject == "stuck partitions")
+
+    assert told(1) == ("ok", "none for 3 days or more")
+    assert told(3) == ("warn", "2 for 3 days or more: daily_rows (2)")
+    for day in DAYS:
+        world.daily(day, ("ok", None, None))
+    world.look(3)
+    assert told(4) == ("ok", "none for 3 days or more")

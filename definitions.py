@@ -1,6 +1,9 @@
 """The code location of all assets but the marts: settings in, Definitions out. Importing it opens nothing."""
 
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -51,14 +54,84 @@ from sensors import content as content_sensors
 from sensors import memes as memes_sensors
 from sensors import persona as persona_sensors
 from sensors import videos as videos_sensors
+from sensors.targets import TARGETS
 
 
-def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
-    """Assemble the location; `overrides` replace resources by name, for tests."""
+@dataclass(frozen=True)
+class Product:
+    """The modules that wire one product."""
+
+    assets: ModuleType
+    checks: ModuleType
+    schedules: ModuleType
+    sensors: ModuleType
+
+
+PRODUCTS = {
+    "leads": Product(leads, leads_checks, leads_schedules, discovery),
+    "videos": Product(videos, videos_checks, videos_schedules, videos_sensors),
+    "memes": Product(memes, memes_checks, memes_schedules, memes_sensors),
+    "content": Product(content, content_checks, content_schedules, content_sensors),
+    "persona": Product(persona, persona_checks, persona_schedules, persona_sensors),
+}
+
+
+def build_definitions(
+    settings: Settings, products: Collection[str] = tuple(PRODUCTS), *, checks: bool = True, **overrides: Any
+) -> dg.Definitions:
+    """Assemble the location.
+
+    Args:
+        products: those whose assets and jobs it has, by name; the books are always there.
+        checks: whether runs hold their rows against the asset checks.
+        overrides: resources by name, in place of those that the settings ask for.
+    """
+    chosen = [product for name, product in PRODUCTS.items() if name in products]
+    jobs = {name: job for product in chosen for name, job in product.schedules.build_jobs().items()}
+    spend_job = spend_schedules.build_job()
+    waiting_for = {table: target for table, target in TARGETS.items() if target.job in jobs}
+    return dg.Definitions(
+        assets=[
+            asset
+            for module in (*(product.assets for product in chosen), spend)
+            for asset in module.build_assets(settings)
+        ],
+        asset_checks=[
+            check
+            for module in (*(product.checks for product in chosen), spend_checks)
+            for check in (module.build_checks(settings) if checks else ())
+        ],
+        resources={**_resources(settings), **overrides},
+        jobs=[
+            *jobs.values(),
+            *(job for product in chosen for job in product.schedules.OP_JOBS),
+            maintenance.lake_maintenance,
+            maintenance.runs_retention,
+            stuck.stuck_partitions,
+            alerts.send_alerts,
+            spend_job,
+        ],
+        schedules=[
+            *(schedule for product in chosen for schedule in product.schedules.build_schedules(settings, jobs)),
+            maintenance.DAILY,
+            maintenance.RUNS_DAILY,
+            stuck.DAILY,
+            spend_schedules.build_schedule(settings, spend_job),
+        ],
+        sensors=[
+            *(sensor for product in chosen for sensor in product.sensors.build_sensors(settings, jobs)),
+            *waiting.build_sensors(settings, jobs, waiting_for),
+            *alerts.build_sensors(settings),
+        ],
+        executor=executor_of(settings),
+    )
+
+
+def _resources(settings: Settings) -> dict[str, Any]:
     lake = Lake(settings.lake_root, settings.storage_options())
     control = Control(settings.control_database)
     blobs, web = Blobs(settings.blobs), Web()
-    resources: dict[str, Any] = {
+    return {
         "settings": settings,
         "lake": lake,
         "control": control,
@@ -73,53 +146,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "recommender": Recommender(settings, lake, control),
         "alert_web": web,
         "io_manager": TableIOManager(lake, control, TABLES),
-        **overrides,
     }
-    products = (leads_schedules, videos_schedules, memes_schedules, content_schedules, persona_schedules)
-    jobs = {name: job for product in products for name, job in product.build_jobs().items()}
-    spend_job = spend_schedules.build_job()
-    return dg.Definitions(
-        assets=[
-            asset
-            for product in (leads, videos, memes, content, persona, spend)
-            for asset in product.build_assets(settings)
-        ],
-        asset_checks=[
-            check
-            for product in (leads_checks, videos_checks, memes_checks, content_checks, persona_checks, spend_checks)
-            for check in product.build_checks(settings)
-        ],
-        resources=resources,
-        jobs=[
-            *jobs.values(),
-            *(job for product in products for job in product.OP_JOBS),
-            maintenance.lake_maintenance,
-            maintenance.runs_retention,
-            stuck.stuck_partitions,
-            alerts.send_alerts,
-            spend_job,
-        ],
-        schedules=[
-            *leads_schedules.build_schedules(),
-            *videos_schedules.build_schedules(settings, jobs),
-            *memes_schedules.build_schedules(settings, jobs),
-            *content_schedules.build_schedules(settings, jobs),
-            *persona_schedules.build_schedules(settings, jobs),
-            maintenance.DAILY,
-            maintenance.RUNS_DAILY,
-            stuck.DAILY,
-            spend_schedules.build_schedule(settings, spend_job),
-        ],
-        sensors=[
-            *(
-                sensor
-                for kind in (discovery, videos_sensors, memes_sensors, content_sensors, persona_sensors, waiting)
-                for sensor in kind.build_sensors(settings, jobs)
-            ),
-            *alerts.build_sensors(settings),
-        ],
-        executor=executor_of(settings),
-    )
 
 
 json_logs.configure(os.environ, run_id)

@@ -81,11 +81,11 @@ class Course:
     last: date | None = None
     failures: list[str] = field(default_factory=list)
 
-    def definitions(self) -> dg.Definitions:
-        """The code location, with progress of model calls shown."""
+    def definitions(self, product: str) -> dg.Definitions:
+        """The code location as far as a product goes, with progress of model calls shown."""
         control = Control(self.settings.control_database)
         llm = Llm(self.settings, control, watch=self.layers.task, retry_failed=self.request.retry_failed)
-        return build_definitions(self.settings, llm=llm)
+        return build_definitions(self.settings, [product], llm=llm)
 
     def execute(self, defs: dg.Definitions, job: str, **more: Any) -> bool:
         """Materialise one layer; True if nothing has failed so far."""
@@ -105,7 +105,7 @@ def leads(course: Course) -> None:
     for campaign in campaigns:
         settings.campaign(campaign)
     sync_campaigns(course.instance, settings)
-    defs = course.definitions()
+    defs = course.definitions("leads")
     layers.expect(len(REDDIT_LANDING) + len(CAMPAIGN_WORDS) * len(campaigns))
     if not course.execute(defs, "reddit_landing"):
         return
@@ -151,7 +151,7 @@ def videos(course: Course) -> None:
     for channel in channels:
         settings.channel(channel)
     sync_channels(course.instance, settings)
-    defs = course.definitions()
+    defs = course.definitions("videos")
     layers.expect(len(VIDEO_LANDING))
     if not course.execute(defs, "video_landing"):
         return
@@ -208,7 +208,7 @@ def memes(course: Course) -> None:
     today, start = datetime.now(UTC).date(), settings.memes_start_day
     first, last = request.first or start, request.last or today
     _in_order(first, last, min(start, settings.start_day), today, "today")
-    defs = course.definitions()
+    defs = course.definitions("memes")
     layers.expect(len(MEME_LANDING))
     if not course.execute(defs, "meme_landing"):
         return
@@ -239,7 +239,7 @@ def content(course: Course) -> None:
     for site in sites:
         settings.site(site)
     sync_sites(course.instance, settings)
-    defs = course.definitions()
+    defs = course.definitions("content")
     layers.expect(len(CONTENT_LANDING))
     if not course.execute(defs, "content_landing"):
         return
@@ -266,7 +266,7 @@ def persona(course: Course) -> None:
     for blog in blogs:
         settings.blog(blog)
     sync_blogs(course.instance, settings)
-    defs = course.definitions()
+    defs = course.definitions("persona")
     layers.expect(len(PERSONA_LANDING) + len(PERSONA_LOGS) + len(BLOG_MODELS) * len(blogs))
     if not course.execute(defs, "persona_landing"):
         return
@@ -303,7 +303,7 @@ def spend(course: Course) -> None:
     today = datetime.now(UTC).date()
     if today >= course.settings.start_day:
         course.layers.expect(len(SPEND))
-        course.execute(build_definitions(course.settings), "spend", tags=day_range(today, today))
+        course.execute(build_definitions(course.settings, []), "spend", tags=day_range(today, today))
 
 
 def marts(course: Course) -> None:

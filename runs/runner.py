@@ -72,6 +72,7 @@ class _Layers:
 
     def __init__(self, instance: dg.DagsterInstance, watch: _Watch) -> None:
         self._instance, self._watch = instance, watch
+        self._given = self._watched = dg.Definitions()
         self.task = watch.task
 
     def expect(self, partitions: int) -> None:
@@ -83,14 +84,13 @@ class _Layers:
 
     def execute(self, defs: dg.Definitions, job: str, **more: Any) -> list[str]:
         """Materialise a job's assets; return one line per failed step."""
+        # A product runs many layers of one location; Dagster resolves it once.
+        if defs is not self._given:
+            self._given, self._watched = defs, _with_progress(defs, self._watch)
         # One moment for the whole run: as time goes on, Dagster lists all partitions anew at each step.
         with _quiet(), dg.partition_loading_context(dynamic_partitions_store=self._instance):
-            result = (
-                _with_progress(defs, self._watch)
-                .resolve_job_def(job)
-                .execute_in_process(
-                    instance=self._instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
-                )
+            result = self._watched.resolve_job_def(job).execute_in_process(
+                instance=self._instance, raise_on_error=False, run_config={"loggers": {"progress": {}}}, **more
             )
         return failure_lines(result)
 

@@ -83,7 +83,7 @@ def deletion_sweep() -> None:
 OP_JOBS = (reddit_crawl, deletion_sweep)
 
 
-def build_schedules() -> list[dg.ScheduleDefinition]:
+def build_schedules(_settings: Settings, _jobs: dict[str, Any]) -> list[dg.ScheduleDefinition]:
     """Return the schedules; times are UTC."""
     return [
         dg.ScheduleDefinition(name="reddit_crawl_daily", job=reddit_crawl, cron_schedule="0 3 * * *"),

@@ -33,7 +33,7 @@ from magpie.settings import LLM, Settings
 from magpie.tables import Table
 from resources.llm import Llm
 from sensors.content import sync_sites
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings, unchecked
+from tests.dagster_world import Daemon, World, changed, rows, sample_settings
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock
 
@@ -243,8 +243,8 @@ class Press:
         llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=env, **more)
         desk = Desk(settings, self.lake, self.control, clock)
         sync_sites(instance, settings)
-        defs = build_definitions(settings, llm=llm, desk=desk)
-        self.world = World(settings, defs if checks else unchecked(defs), instance)
+        defs = build_definitions(settings, ["content"], checks=checks, llm=llm, desk=desk)
+        self.world = World(settings, defs, instance)
         self.editor = Editor(self.world)
 
     def again(self, settings: Settings | None = None, **more: Any) -> "Press":

@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,7 +27,7 @@ from dagster._core.storage.runs import InMemoryRunStorage
 from filelock import FileLock
 
 from assets.partitions import lead_range
-from definitions import build_definitions
+from definitions import PRODUCTS, build_definitions
 from magpie.control import Control
 from magpie.lake import Lake
 from magpie.leads import tables as t
@@ -135,27 +135,19 @@ class World:
         return self.run("campaign_answers", check, tags=lead_range(campaign, first, last))
 
 
-def unchecked(defs: dg.Definitions) -> dg.Definitions:
-    """The location without its asset checks, which take as long as the assets, for tests that do not look at them."""
-    return dg.Definitions(
-        assets=defs.assets,
-        resources=defs.resources,
-        jobs=defs.jobs,
-        schedules=defs.schedules,
-        sensors=defs.sensors,
-        executor=defs.executor,
-    )
-
-
 @contextmanager
-def world(settings: Settings, *, checks: bool = True, **overrides: Any) -> Iterator[World]:
-    """An instance in memory whose dynamic partitions are those of the settings; overrides: resources by name."""
+def world(
+    settings: Settings, products: Collection[str] = tuple(PRODUCTS), *, checks: bool = True, **overrides: Any
+) -> Iterator[World]:
+    """An instance in memory whose dynamic partitions are those of the settings; overrides: resources by name.
+
+    All products with their checks take a quarter of a second, so a test names the one that it is about.
+    """
     with dg.DagsterInstance.ephemeral() as instance:
         sync_campaigns(instance, settings)
         sync_channels(instance, settings)
         sync_sites(instance, settings)
-        defs = build_definitions(settings, **overrides)
-        yield World(settings, defs if checks else unchecked(defs), instance)
+        yield World(settings, build_definitions(settings, products, checks=checks, **overrides), instance)
 
 
 @dataclass
@@ -360,9 +352,9 @@ def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
 
 
 @contextmanager
-def _copy(made: Made, home: Path) -> Iterator[World]:
+def _copy(made: Made, home: Path, product: str) -> Iterator[World]:
     shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
-    with world(made.settings.model_copy(update={"home": home})) as copied:
+    with world(made.settings.model_copy(update={"home": home}), [product]) as copied:
         yield copied
 
 
@@ -401,19 +393,19 @@ def made_persona(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture()
 def filled(made: Made, tmp_path: Path) -> Iterator[World]:
     """A copy of `made` to work on, with an instance of its own that has seen no run yet."""
-    with _copy(made, tmp_path / "home") as copied:
+    with _copy(made, tmp_path / "home", "leads") as copied:
         yield copied
 
 
 @pytest.fixture()
 def filled_videos(made_videos: Made, tmp_path: Path) -> Iterator[World]:
     """As `filled`, of `made_videos`."""
-    with _copy(made_videos, tmp_path / "home") as copied:
+    with _copy(made_videos, tmp_path / "home", "videos") as copied:
         yield copied
 
 
 @pytest.fixture()
 def filled_memes(made_memes: Made, tmp_path: Path) -> Iterator[World]:
     """As `filled`, of `made_memes`."""
-    with _copy(made_memes, tmp_path / "home") as copied:
+    with _copy(made_memes, tmp_path / "home", "memes") as copied:
         yield copied

@@ -35,7 +35,7 @@ from magpie.tables import Table
 from resources.llm import Llm
 from schedules.persona import BLOG_DAYS, BLOG_POSTS
 from sensors.persona import sync_blogs
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings, unchecked
+from tests.dagster_world import Daemon, World, changed, rows, sample_settings
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock
 
@@ -243,8 +243,8 @@ class Office:
         llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=env, **more)
         reader = Reader(settings, self.lake, self.control, Blobs(settings.blobs), None, clock)
         sync_blogs(instance, settings)
-        defs = build_definitions(settings, llm=llm, reader=reader)
-        self.world = World(settings, defs if checks else unchecked(defs), instance)
+        defs = build_definitions(settings, ["persona"], checks=checks, llm=llm, reader=reader)
+        self.world = World(settings, defs, instance)
         self.clerk = Clerk(self.world)
 
     def again(self, settings: Settings | None = None, **more: Any) -> "Office":

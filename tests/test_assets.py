@@ -92,7 +92,7 @@ def test_days_made_in_one_run_or_one_by_one_hold_the_same_rows(filled: World) ->
 def test_other_settings_reach_the_days_of_the_range_and_no_other(filled: World) -> None:
     before = rows(filled.lake, t.CAMPAIGN_POSTS)
     stricter = with_gates(filled.settings, min_sub_subscribers=10_000_000)
-    with world(stricter) as changed:
+    with world(stricter, ["leads"]) as changed:
         changed.run_campaign("agency-crm", EARLY, LATE)
     after = rows(filled.lake, t.CAMPAIGN_POSTS)
     inside = (pl.col("campaign_id") == "agency-crm") & pl.col("day").is_between(EARLY, LATE)
@@ -107,7 +107,7 @@ def test_the_corpus_of_a_day_reaches_back_29_days_and_not_30(tmp_path: Path) -> 
     last = date(2026, 4, 20)
     lines = [submission(f"p{n}", last - timedelta(days=n)) for n in (0, 29, 30)]
     archive(tmp_path / "in" / "posts.ndjson", *lines)
-    with world(settings_over(tmp_path / "in", tmp_path / "home")) as fresh:
+    with world(settings_over(tmp_path / "in", tmp_path / "home"), ["leads"]) as fresh:
         fresh.run("reddit_days", tags=day_range(last - timedelta(days=30), last))
         in_one_run = rows(fresh.lake, t.CORPUS_STATS)
         fresh.run("reddit_days", partition_key=str(last))
@@ -122,7 +122,7 @@ def test_the_corpus_of_a_day_reaches_back_29_days_and_not_30(tmp_path: Path) -> 
 def test_a_day_that_lost_its_posts_is_cleared_and_its_neighbours_stay(tmp_path: Path) -> None:
     lines = [submission("one", EARLY), submission("two", EARLY + timedelta(days=1))]
     dump = archive(tmp_path / "in" / "posts.ndjson", *lines)
-    with world(settings_over(tmp_path / "in", tmp_path / "home")) as fresh:
+    with world(settings_over(tmp_path / "in", tmp_path / "home"), ["leads"]) as fresh:
         fresh.run("reddit_days", tags=day_range(EARLY, LATE))
         archive(dump, lines[1])
         fresh.run("reddit_days", partition_key=str(EARLY))
@@ -171,7 +171,7 @@ def test_a_check_asked_for_alone_judges_every_partition_and_names_the_bad_one(fi
 
 def test_the_reference_thresholds_are_told_to_have_a_dead_gate(filled: World) -> None:
     leads = filled.settings.leads.model_copy(update={"profile": "reference"})
-    with world(filled.settings.model_copy(update={"leads": leads})) as reference:
+    with world(filled.settings.model_copy(update={"leads": leads}), ["leads"]) as reference:
         result = reference.run_campaign("agency-crm", FIRST, FIRST)
     (found,) = findings(result, "dead_gates")
     assert result.success

@@ -1,7 +1,7 @@
 """Every product on a lake in a bucket, by configuration alone: the tables are those of a run on a local lake."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -28,7 +28,7 @@ from magpie.videos import tables as videos
 from magpie.warehouse import open_in_memory
 from runs import courses
 from runs.courses import COURSES
-from tests.dagster_world import run_plainly, sample_settings, unchecked
+from tests.dagster_world import run_plainly, sample_settings
 from tests.test_lake_s3 import KEYS, endpoint
 
 __all__ = ["endpoint"]
@@ -82,8 +82,8 @@ class Made:
         return _lake(self.local), _lake(self.bucket)
 
 
-def _unchecked(settings: Settings, **overrides: Any) -> dg.Definitions:
-    return unchecked(build_definitions(settings, **overrides))
+def _unchecked(settings: Settings, products: Collection[str], **overrides: Any) -> dg.Definitions:
+    return build_definitions(settings, products, checks=False, **overrides)
 
 
 def _lake(settings: Settings) -> Lake:

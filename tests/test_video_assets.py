@@ -116,7 +116,7 @@ def test_a_video_whose_file_is_gone_leaves_its_day_and_the_others_stay(tmp_path:
     lines = ("I am buying Nvidia again because data centres keep ordering",)
     first = spoken(tmp_path / "in", "gone_-_-_-1", TEAPOT, noon(EARLY), *lines)
     spoken(tmp_path / "in", "stays-_-_-2", TEAPOT, noon(LATE), *lines)
-    with world(videos_over(tmp_path / "in", tmp_path / "home")) as fresh:
+    with world(videos_over(tmp_path / "in", tmp_path / "home"), ["videos"]) as fresh:
         fresh.run("video_landing")
         fresh.run_channel(TEAPOT, EARLY, LATE)
         assert rows(fresh.lake, t.STOCK_MENTIONS)["video_id"].sort().to_list() == ["gone_-_-_-1", "stays-_-_-2"]
@@ -130,7 +130,7 @@ def test_a_video_whose_file_is_gone_leaves_its_day_and_the_others_stay(tmp_path:
 
 def test_captions_that_come_late_are_read_when_the_day_of_publication_is_made_again(tmp_path: Path) -> None:
     spoken(tmp_path / "in", "late_-_-_-1", TEAPOT, noon(EARLY))
-    with world(videos_over(tmp_path / "in", tmp_path / "home")) as fresh:
+    with world(videos_over(tmp_path / "in", tmp_path / "home"), ["videos"]) as fresh:
         fresh.run("video_landing")
         fresh.run_channel(TEAPOT, EARLY, EARLY)
         (heard,) = rows(fresh.lake, t.TRANSCRIPTS).rows(named=True)
@@ -333,7 +333,7 @@ def test_versions_stand_side_by_side_and_only_the_active_one_counts(filled_video
     prompt = filled_videos.settings.videos.active_version
     second = AnalysisVersion(label="v2", prompts={"extract_picks": _other_prompt()})
     videos = filled_videos.settings.videos.model_copy(update={"analysis_versions": (prompt, second)})
-    with world(filled_videos.settings.model_copy(update={"videos": videos})) as changed:
+    with world(filled_videos.settings.model_copy(update={"videos": videos}), ["videos"]) as changed:
         result = changed.run_channel(TEAPOT, EARLY, LATE)
     after = rows(filled_videos.lake, t.VIDEO_ANALYSES, EARLY, LATE).filter(pl.col("channel_id") == TEAPOT)
     assert after.filter(pl.col("prompt_label") == "v1").equals(before)

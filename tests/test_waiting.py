@@ -32,7 +32,7 @@ from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
 from resources.llm import Llm
 from sensors.discovery import sync_campaigns
-from tests.dagster_world import archive, settings_over, submission, unchecked, world
+from tests.dagster_world import archive, settings_over, submission, world
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
 
@@ -113,7 +113,7 @@ class Office:
     def __post_init__(self) -> None:
         self.control = Control(self.settings.control_database)
         self.llm = Llm(self.settings, self.control, clock=self.clock, sleep=self.clock.sleep, env=KEYS)
-        self.defs = unchecked(build_definitions(self.settings, llm=self.llm))
+        self.defs = build_definitions(self.settings, ["leads"], checks=False, llm=self.llm)
         self.lake = Lake(self.settings.lake_root)
 
     def tick(self, name: str) -> tuple[list[dg.RunRequest], str | None]:
@@ -190,7 +190,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     lines = [submission(f"p{day.day}{n}", day) for day in DAYS for n in range(3)]
     archive(folder / "in" / "posts.ndjson", *lines)
     settings = settings_over(folder / "in", folder / "home")
-    with world(settings) as made:
+    with world(settings, ["leads"], checks=False) as made:
         made.run("reddit_landing")
         made.run("reddit_days", tags=day_range(DAYS[0], DAYS[-1]))
         made.run("campaign_words", partition_key=CAMPAIGN)

@@ -76,18 +76,19 @@ class Finding:
 
 def examine(settings: Settings, env: Mapping[str, str], now: datetime) -> list[Finding]:
     """Look at everything; never raises for what it is there to report."""
+    lake = _lake(settings)
     return [
         Finding("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name) for name in PACKAGES),
         Finding("ok", "home", str(settings.home)),
-        _lake(settings),
+        lake,
         Finding("ok", "warehouse", str(settings.warehouse)) if settings.warehouse.exists() else _no_warehouse(),
         *(_key(name, env) for name in KEYS),
         *_archives(settings),
         *_videos(settings),
         _clock(settings, now),
         _disk(settings),
-        *_books(settings, env, now),
+        *_books(settings, env, now, there=lake.level != "bad"),
         _models(settings, now),
     ]
 
@@ -248,19 +249,24 @@ def _disk(settings: Settings) -> Finding:
     return Finding(level, "disk", f"{free / 2**30:,.1f} GiB free at {place}")
 
 
-def _books(settings: Settings, env: Mapping[str, str], now: datetime) -> list[Finding]:
+def _books(settings: Settings, env: Mapping[str, str], now: datetime, *, there: bool) -> list[Finding]:
+    """What control database and products tell; where the lake is not `there`, each of them would wait for it again."""
     control = Control(settings.control_database)
     store = Store(control)
     try:
-        memes = checkup.look(settings, control, limits_of(settings), env, now)
-        blogs = persona_checkup.look(settings, control, lambda blog: _writers(settings, control, env, blog), env, now)
-        products = [Finding(*line) for line in (*memes, *blogs)]
+        products = _products(settings, control, env, now) if there else []
         return [*products, *_control(control, now), _stuck(settings, control, now), *_spend(settings, store, now)]
     except UserError as error:
         return [Finding("bad", "control", str(error))]
     finally:
         store.close()
         control.close()
+
+
+def _products(settings: Settings, control: Control, env: Mapping[str, str], now: datetime) -> list[Finding]:
+    memes = checkup.look(settings, control, limits_of(settings), env, now)
+    blogs = persona_checkup.look(settings, control, lambda blog: _writers(settings, control, env, blog), env, now)
+    return [Finding(*line) for line in (*memes, *blogs)]
 
 
 def _writers(settings: Settings, control: Control, env: Mapping[str, str], blog: Blog) -> list[str]:

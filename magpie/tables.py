@@ -8,6 +8,7 @@ derived from it. Does not belong here: any product's table (beside its rules) an
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import dataframely as dy
@@ -86,7 +87,7 @@ class Table:
     def partition_columns(self) -> list[str]:
         return list(self.dimensions.values())
 
-    @property
+    @cached_property
     def dtypes(self) -> pl.Schema:
         return pl.Schema({name: column.dtype for name, column in self.schema.columns().items()})
 

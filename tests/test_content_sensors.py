@@ -1,5 +1,6 @@
 """Sensors and schedules of content: which runs they ask for when keywords or decisions change, and when they rest."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from magpie.content import tables as t
 from magpie.content.changes import QUIET_DAYS
 from magpie.content.settings import KeywordList
 from magpie.control import Pending
+from magpie.settings import Settings
 from schedules.content import SITE_DAYS, build_schedules
 from sensors.content import RUNS_PER_TICK
 from tests.content_world import (
@@ -43,15 +45,37 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-@pytest.fixture
-def press(tmp_path: Path, folder: Path) -> Iterator[Press]:
-    """Two batches of one site and one of the other, nothing made yet; ideas of the first wait for a yes."""
+def batches(folder: Path, home: Path) -> Settings:
+    """Two batches of one site and one of the other; ideas of the first wait for a yes."""
     listed(folder, SHOP, D0, *DESCALING)
     listed(folder, SHOP, D1, *WHISTLE)
     listed(folder, CLUB, D1, *GREEN_TEA)
     sites = (shop(idea_approval="manual"), club())
-    settings = content_over(folder, tmp_path / "home", *sites, ideas_max=1, max_in_article_images=0)
-    with pressing(settings) as found:
+    return content_over(folder, home, *sites, ideas_max=1, max_in_article_images=0)
+
+
+@pytest.fixture
+def press(tmp_path: Path, folder: Path) -> Iterator[Press]:
+    """The batches, nothing made yet."""
+    with pressing(batches(folder, tmp_path / "home")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Press:
+    """All that is asked for is done; tests work on copies of its home and leave its files as they are."""
+    folder = tmp_path_factory.mktemp("quiet")
+    with pressing(batches(folder / "in", folder / "home")) as found:
+        found.editor.until_quiet()
+    return found
+
+
+@pytest.fixture
+def quiet(made: Press, tmp_path: Path) -> Iterator[Press]:
+    """The batches, all made; the daemon goes on where it was."""
+    shutil.copytree(made.settings.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock", "*-shm"))
+    with pressing(made.settings.model_copy(update={"home": tmp_path / "home"})) as found:
+        found.editor.cursors, found.editor.used = dict(made.editor.cursors), set(made.editor.used)
         yield found
 
 
@@ -147,9 +171,8 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
 # --- decisions ----------------------------------------------------------------------------------------------------
 
 
-def test_an_idea_waits_without_a_timer_until_a_yes_and_then_becomes_an_article(press: Press) -> None:
-    editor = press.editor
-    editor.until_quiet()
+def test_an_idea_waits_without_a_timer_until_a_yes_and_then_becomes_an_article(quiet: Press) -> None:
+    press, editor = quiet, quiet.editor
     waiting = press.rows(t.CONTENT_IDEAS).filter(site_id=SHOP)
     assert waiting.select("status", "reason", "not_before").unique().rows() == [("pending", "awaiting_approval", None)]
     held = press.rows(t.ARTICLES).filter(site_id=SHOP)
@@ -176,9 +199,8 @@ def test_an_idea_waits_without_a_timer_until_a_yes_and_then_becomes_an_article(p
     assert editor.until_quiet() == []
 
 
-def test_an_edit_is_applied_over_what_was_written_and_holds_when_the_day_is_made_again(press: Press) -> None:
-    editor = press.editor
-    editor.until_quiet()
+def test_an_edit_is_applied_over_what_was_written_and_holds_when_the_day_is_made_again(quiet: Press) -> None:
+    press, editor = quiet, quiet.editor
     (before,) = press.rows(t.ARTICLES).filter(site_id=CLUB).rows(named=True)
     text = '<h2 onclick="x()">Water first</h2><p>Cooler than you think.</p><script>alert(1)</script>'
     press.decide("article", before["article_id"], "edit", title="How hot for green tea", content_html=text)
@@ -196,8 +218,8 @@ def test_an_edit_is_applied_over_what_was_written_and_holds_when_the_day_is_made
     assert now() == kept
 
 
-def test_a_decision_about_one_site_leaves_the_rows_of_the_other_as_they_are(press: Press) -> None:
-    press.editor.until_quiet()
+def test_a_decision_about_one_site_leaves_the_rows_of_the_other_as_they_are(quiet: Press) -> None:
+    press = quiet
     before = {table.name: press.rows(table).filter(site_id=CLUB) for table in t.TABLES if table.name in SITE_DAYS}
     press.decide("idea", press.rows(t.CONTENT_IDEAS).filter(site_id=SHOP)["idea_id"][0], "approve")
     press.editor.until_quiet()

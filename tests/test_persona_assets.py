@@ -140,14 +140,12 @@ def test_days_made_one_by_one_hold_the_rows_of_a_range_and_tomorrows_post_is_wri
         singly.land()
         for day in days_between(BEFORE, D3):
             key = dg.MultiPartitionKey({"blog": BLOG, "day": str(day)})
-            singly.world.run("blog_posts", partition_key=key)
-            singly.world.run("blog_days", partition_key=key)
+            for job in ("blog_posts",) * (day != D3) + ("blog_days",) * (day != BEFORE):
+                singly.world.run(job, partition_key=key)
         after = stored(singly)
     (first,) = after["decisions"].filter(input_id=f"orig:{D3}T08:00:00Z").rows(named=True)
     assert first["tick_ts"].date() == D2, "as it was planned"
-    # The day before has a mood, and nothing else.
-    days = {name: pl.col("day").is_between(D0 if name == "mood" else BEFORE, D2) for name in after}
-    assert_same(before, {name: frame.filter(days[name]) for name, frame in after.items()})
+    assert_same(before, {name: frame.filter(pl.col("day") <= D2) for name, frame in after.items()})
 
 
 def test_a_day_made_again_does_not_listen_to_later_ones(made: Office) -> None:

@@ -253,25 +253,27 @@ def test_what_its_author_took_back_is_in_no_table_any_more_once_the_sensor_s_run
 # --- live blogs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_live_blog_ticks_while_something_waits_and_rests_otherwise(office: Office, folder: Path) -> None:
+def test_a_live_blog_ticks_while_something_waits_and_rests_otherwise(tmp_path: Path, folder: Path) -> None:
     """Whoever is limited to one answer in many hours waits; asks are taken one of a user at a tick."""
     today = AT.date()
+    # Of yesterday, so that all there is to make is one range.
+    paged(folder, "posts", "page-1", diary(today - timedelta(days=1)))
     asks_of(folder, today, *(ask(300 + n, AT - timedelta(minutes=5 - n), f"Question {n}, is it late?") for n in (0, 1)))
-    live = resettled(office, mode="live")
-    clerk = live.clerk
-    clerk.until_quiet()
-    inbox = live.rows(t.PERSONA_INBOX).filter(day=today)
-    assert sorted(inbox["status"]) == ["ok", "pending"], "one ask of a user at a tick"
-    assert clerk.asked() == [], "its next tick has not come"
-    live.clock.now += timedelta(minutes=1)
-    asked = clerk.asked()
-    assert inputs(today, today) in spans(asked)
-    for request in asked:
-        clerk.perform(request, "")
-    assert set(live.rows(t.PERSONA_INBOX).filter(day=today)["status"]) == {"ok"}
-    clerk.until_quiet()
-    live.clock.now += timedelta(minutes=1)
-    assert clerk.asked() == [], "nothing waits"
+    with office_of(persona_over(folder, tmp_path / "home", desk_of(mode="live"))) as office:
+        clerk = office.clerk
+        clerk.until_quiet()
+        inbox = office.rows(t.PERSONA_INBOX).filter(day=today)
+        assert sorted(inbox["status"]) == ["ok", "pending"], "one ask of a user at a tick"
+        assert clerk.asked() == [], "its next tick has not come"
+        office.clock.now += timedelta(minutes=1)
+        asked = clerk.asked()
+        assert inputs(today, today) in spans(asked)
+        for request in asked:
+            clerk.perform(request, "")
+        assert set(office.rows(t.PERSONA_INBOX).filter(day=today)["status"]) == {"ok"}
+        clerk.until_quiet()
+        office.clock.now += timedelta(minutes=1)
+        assert clerk.asked() == [], "nothing waits"
 
 
 def test_a_live_blog_fills_its_queue_a_post_a_tick_until_it_reaches_tomorrow(tmp_path: Path, folder: Path) -> None:

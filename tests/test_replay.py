@@ -89,7 +89,7 @@ def fresh_gates(overrides: dict[str, Any]) -> dict[str, Any]:
     return {**BASE, **overrides, "missing_policy": policy}
 
 
-@settings(max_examples=30, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(posts=world_posts(DAY - timedelta(days=3), DAYS[-1]), overrides=OVERRIDES)
 def test_a_replay_equals_a_fresh_run(posts: list[dict[str, Any]], overrides: dict[str, Any]) -> None:
     stored = made(posts, BASE)

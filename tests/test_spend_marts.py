@@ -27,12 +27,14 @@ from tests.ledger_world import Books, FakeClock
 __all__ = ["built"]
 
 CENT = 10_000_000
+# Not the campaigns of other files, whose rows are in the same lake.
+CAMPAIGN = "wheels"
 # Posts are older than the calls about them: the marts of spending go by the day of the call.
 POSTED, MONDAY, TUESDAY = date(2026, 11, 2), date(2026, 11, 9), date(2026, 11, 10)
-LIMITS = Limits({"all": (Limit("D", 1500 * CENT), Limit("M", 9 * CENT)), "campaign:crm": (Limit("D", calls=50),)})
+LIMITS = Limits({"all": (Limit("D", 1500 * CENT), Limit("M", 9 * CENT)), "campaign:wheels": (Limit("D", calls=50),)})
 
 
-def purpose(post: str, campaign: str = "crm", **more: Any) -> Purpose:
+def purpose(post: str, campaign: str = CAMPAIGN, **more: Any) -> Purpose:
     facts = {"row_ref": post, "partition": f"{campaign}|{POSTED}", "scopes": (f"campaign:{campaign}",), **more}
     return Purpose("leads", "extract_lead", "lead_extractions", **facts)
 
@@ -81,8 +83,8 @@ def spend(store: Store) -> None:
     made.failed(purpose("t3_l3"))
     made.failed(purpose("t3_l3"))
     made.never_sent(purpose("t3_l3"))
-    made.cut(purpose("t3_b1", "bike"))
-    made.answered(replace(purpose("x", "bike"), function="embed", asset="post_embeddings"), 1)
+    made.cut(purpose("t3_b1", "rent"))
+    made.answered(replace(purpose("x", "rent"), function="embed", asset="post_embeddings"), 1)
     made.clock.sleep(86_400)
     made.answered(purpose("t3_l3"), 4)
     made.hit(purpose("t3_l1"), 2)
@@ -95,9 +97,9 @@ def fill_lake(lake: Lake, store: Store) -> None:
     caps = export.spend_caps(LIMITS, days, SPEND_CAPS.empty(), TUESDAY)
     lake.write(SPEND_CAPS, caps, Partitions.days(days))
     names = ("t3_l1", "t3_l2", "t3_l3", "t3_l4")
-    when = {"day": POSTED}
-    posts = Partitions({"crm": frozenset({POSTED})})
-    lake.write(CAMPAIGN_POSTS, rows(CAMPAIGN_POSTS, *(matched(name, ["crm"], **when) for name in names)), posts)
+    when = {"day": POSTED, "campaign_id": CAMPAIGN}
+    posts = Partitions({CAMPAIGN: frozenset({POSTED})})
+    lake.write(CAMPAIGN_POSTS, rows(CAMPAIGN_POSTS, *(matched(name, ["wheels"], **when) for name in names)), posts)
     lake.write(RANKED_POSTS, rows(RANKED_POSTS, *({**scored(name, 0.5, 0.6), **when} for name in names)), posts)
     lake.write(LEAD_EXTRACTIONS, rows(LEAD_EXTRACTIONS, *(read(name, 60, "0", **when) for name in names)), posts)
     lake.write(LEADS, rows(LEADS, *(lead(name, 60, **when) for name in names)), posts)
@@ -115,13 +117,13 @@ def fill(settings: Settings) -> None:
 def test_each_scope_has_its_spend_of_the_day_beside_its_cap(built: Built) -> None:
     found = built.sql(f"SELECT * EXCLUDE day FROM marts.spend_daily WHERE day = DATE '{MONDAY}' ORDER BY scope").rows()
     whole = (8, 0, Decimal("0.17"), Decimal(0))
-    crm, bike = (6, 0, Decimal("0.07"), Decimal(0)), (2, 0, Decimal("0.1"), Decimal(0))
+    wheels, rent = (6, 0, Decimal("0.07"), Decimal(0)), (2, 0, Decimal("0.1"), Decimal(0))
     assert found == [
         ("all", *whole, Decimal(15), None),
         ("asset:lead_extractions", 7, 0, Decimal("0.16"), Decimal(0), None, None),
         ("asset:post_embeddings", 1, 0, Decimal("0.01"), Decimal(0), None, None),
-        ("campaign:bike", *bike, None, None),
-        ("campaign:crm", *crm, None, 50),
+        ("campaign:rent", *rent, None, None),
+        ("campaign:wheels", *wheels, None, 50),
         ("model:openai/small", *whole, None, None),
         ("product:leads", *whole, None, None),
         ("provider:openai", *whole, None, None),
@@ -151,11 +153,11 @@ def test_functions_are_told_apart_with_their_failures_by_class(built: Built) -> 
 
 def test_a_lead_counts_on_the_day_its_answer_was_bought_and_once(built: Built) -> None:
     found = built.sql("SELECT * FROM marts.cost_per_lead ORDER BY day, campaign_id").rows()
-    monday_bike = (MONDAY, "bike", 0, Decimal("0.1"), None)
-    monday_crm = (MONDAY, "crm", 2, Decimal("0.07"), pytest.approx(0.035))
+    monday_rent = (MONDAY, "rent", 0, Decimal("0.1"), None)
+    monday_wheels = (MONDAY, CAMPAIGN, 2, Decimal("0.07"), pytest.approx(0.035))
     # t3_l4 was only ever found in the journal; t3_l1 was bought on Monday and found again.
-    tuesday_crm = (TUESDAY, "crm", 2, Decimal("0.04"), pytest.approx(0.02))
-    assert found == [monday_bike, monday_crm, tuesday_crm]
+    tuesday_wheels = (TUESDAY, CAMPAIGN, 2, Decimal("0.04"), pytest.approx(0.02))
+    assert found == [monday_rent, monday_wheels, tuesday_wheels]
 
 
 def test_no_nano_dollar_gets_lost_between_ledger_and_mart(built: Built) -> None:

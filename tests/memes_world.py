@@ -31,7 +31,7 @@ from magpie.settings import LLM, Settings
 from magpie.sources.web import Web
 from magpie.tables import Table
 from resources.llm import Llm
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings, unchecked
+from tests.dagster_world import Daemon, World, changed, rows, sample_settings
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock
 from tests.pictures import encoded, noise
@@ -132,7 +132,7 @@ def located(
     *,
     checks: bool = False,
 ) -> World:
-    """Definitions at a time of their own; nothing is asked over the network unless `web` or `llm` can.
+    """Definitions of memes at a time of their own; nothing is asked over the network unless `web` or `llm` can.
 
     Args:
         checks: whether a run holds its rows against the asset checks.
@@ -141,11 +141,13 @@ def located(
     control, lake = world.control, world.lake
     defs = build_definitions(
         settings,
+        ["memes"],
+        checks=checks,
         llm=llm or Llm(settings, control, clock=clock, env={}),
         curator=Curator(settings, lake, control, Blobs(settings.blobs), web, clock),
         recommender=Recommender(settings, lake, control, clock=clock),
     )
-    return World(settings, defs if checks else unchecked(defs), instance)
+    return World(settings, defs, instance)
 
 
 @dataclass

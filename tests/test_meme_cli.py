@@ -1,5 +1,6 @@
 """`magpie memes` as a person meets it: what it prints, how it fails, and what it writes down."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -63,16 +64,23 @@ def page(posts: Sequence[Post] = POSTS) -> str:
     return f'<body class="tgme_channel_info">{"".join(message(*post) for post in posts)}</body>'
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A project with one saved page, its tables made."""
-    folder = tmp_path / "archives" / "telegram" / "pond"
+@pytest.fixture(scope="module")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one saved page, its tables made; tests work on copies of it."""
+    project = tmp_path_factory.mktemp("project")
+    folder = project / "archives" / "telegram" / "pond"
     (folder / "media").mkdir(parents=True)
     (folder / "page.html").write_text(page())
     for number in (1, 2):
         (folder / "media" / f"{number}.png").write_bytes(encoded(noise(number)))
-    (tmp_path / "magpie.yaml").write_text(CONFIG)
-    make(tmp_path)
+    (project / "magpie.yaml").write_text(CONFIG)
+    make(project)
+    return project
+
+
+@pytest.fixture
+def home(made_home: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made_home, tmp_path, ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True)
     return tmp_path
 
 

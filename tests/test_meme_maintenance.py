@@ -1,6 +1,7 @@
 """Deleting memes on request: nothing of them is left that was made here, whatever platform they came from."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -140,14 +141,26 @@ class World:
         return sorted((self.settings.live_memes / platform / "pond").iterdir())
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    control = Control(f"sqlite:///{tmp_path / 'control.sqlite'}")
-    made = World(tmp_path, control)
+def world_at(home: Path) -> World:
+    return World(home, Control(f"sqlite:///{home / 'control.sqlite'}"))
+
+
+@pytest.fixture(scope="module")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a world whose tables are made; tests work on copies of it."""
+    made = world_at(tmp_path_factory.mktemp("made"))
     made.land()
     made.make()
-    yield made
-    control.close()
+    made.control.close()
+    return made.home
+
+
+@pytest.fixture
+def world(made_home: Path, tmp_path: Path) -> Iterator[World]:
+    shutil.copytree(made_home, tmp_path, ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True)
+    copied = world_at(tmp_path)
+    yield copied
+    copied.control.close()
 
 
 @pytest.mark.parametrize("platform", PAYLOADS)

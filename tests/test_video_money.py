@@ -28,7 +28,7 @@ from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.settings import AnalysisVersion
 from resources.llm import Llm
 from sensors.videos import sync_channels
-from tests.dagster_world import LADDER, TEAPOT, Daemon, World, lead_range, spoken, unchecked, videos_over
+from tests.dagster_world import LADDER, TEAPOT, Daemon, World, lead_range, spoken, videos_over
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
 
@@ -86,8 +86,7 @@ class Studio:
         self.store = Store(self.control)
         llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=KEYS, **more)
         sync_channels(instance, settings)
-        defs = build_definitions(settings, llm=llm)
-        self.world = World(settings, defs if checks else unchecked(defs), instance)
+        self.world = World(settings, build_definitions(settings, ["videos"], checks=checks, llm=llm), instance)
         self.daemon = Daemon(self.world)
 
     def again(self, settings: Settings | None = None, **more: Any) -> "Studio":

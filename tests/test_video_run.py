@@ -188,10 +188,10 @@ def requested(**given: Any) -> RunRequest:
 
 
 def having(base: Settings, *, campaigns: bool, channels: bool) -> Settings:
-    """The settings with these products and no other."""
+    """The settings with these products and no other, and of the campaigns the one that `submission` matches."""
     return base.model_copy(
         update={
-            "campaigns": base.campaigns if campaigns else (),
+            "campaigns": base.campaigns[:1] if campaigns else (),
             "channels": base.channels if channels else (),
             "meme_sources": (),
             "sites": (),

@@ -24,7 +24,6 @@ from dagster_world import (
     sample_settings,
     settled,
     spoken,
-    unchecked,
     videos_over,
 )
 
@@ -100,12 +99,13 @@ def span(channel: str, first: date, last: date) -> tuple[str, str]:
 
 
 def located(settings: Settings, instance: dg.DagsterInstance, clock: Callable[[], datetime] = lambda: NOW) -> World:
-    """Definitions at a time of their own, without asset checks."""
+    """Definitions of videos at a time of their own, without asset checks."""
     control = Control(settings.control_database)
     lake = Lake(settings.lake_root)
     llm = Llm(settings, control, clock=clock, env={})
     source = source_of(settings, lake, control, clock=clock)
-    return World(settings, unchecked(build_definitions(settings, video_source=source, llm=llm)), instance)
+    defs = build_definitions(settings, ["videos"], checks=False, video_source=source, llm=llm)
+    return World(settings, defs, instance)
 
 
 @pytest.fixture
@@ -447,7 +447,7 @@ def scheduled(world_: World, name: str, at: datetime) -> tuple[list[dg.RunReques
 def test_the_poll_is_as_often_as_the_settings_say(watcher: Watcher, seconds: int, cron: str) -> None:
     settings = watcher.world.settings
     often = settings.model_copy(update={"videos": settings.videos.model_copy(update={"poll_seconds": seconds})})
-    repository = build_definitions(often).get_repository_def()
+    repository = watcher.restarted(often).world.defs.get_repository_def()
     poll = repository.get_schedule_def("youtube_poll")
     assert (poll.cron_schedule, poll.job_name, poll.execution_timezone) == (cron, "youtube_poll", None)
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.cli_world import here
 from tests.databases import postgres, store, url
@@ -16,8 +16,9 @@ from tests.gateway_world import clock, fake
 __all__ = ["clock", "fake", "here", "postgres", "store", "url"]
 
 # What a property test tries unless it says otherwise: enough to find what is often wrong, in minutes for all of them.
-settings.register_profile("suite", max_examples=25)
-settings.register_profile("thorough", max_examples=400)
+# An example that takes long on a busy machine is no finding.
+settings.register_profile("suite", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("suite"), max_examples=400)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # No test pulls the plug on the machine, and the databases of thousands of homes wait 5 ms for the disk at each commit.

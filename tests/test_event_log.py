@@ -71,7 +71,9 @@ def test_an_event_does_not_wait_for_the_disk_and_the_file_is_whole_whatever_happ
     storage = instance.event_log_storage
     assert isinstance(storage, OpenSqliteEventLogStorage)
     with storage.run_connection(run_id) as connection:
-        pragma = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")}
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")
+        }
     assert pragma == {"synchronous": 1, "journal_mode": "wal"}
 
 

@@ -319,7 +319,7 @@ def test_queue_monitoring_and_retention_are_as_the_file_says(home: Path) -> None
         assert (limits.pool_config.default_pool_limit, limits.pool_config.pool_granularity.value) == (1, "op")  # type: ignore[union-attr]
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
-        assert not instance.run_retries_max_retries > 1
+        assert instance.run_retries_max_retries == 2
         assert instance.get_settings("retention")["sensor"]["purge_after_days"]["skipped"] == 7
         assert instance.managed_python_loggers == ["magpie"]
         assert not instance.telemetry_enabled

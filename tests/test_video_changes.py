@@ -177,7 +177,7 @@ def test_spans_hold_every_day_asked_for_and_begin_and_end_with_one(pairs: list[t
 def test_a_cursor_gives_back_what_was_written(
     days: dict[str, str], deletions: int, pairs: list[tuple[str, date]]
 ) -> None:
-    seen = Seen(days, deletions, tuple(spans((channel, str(day)) for channel, day in pairs)))
+    seen = Seen(days, deletions, waiting=tuple(spans((channel, str(day)) for channel, day in pairs)))
     assert Seen.read(seen.dump()) == seen
     assert Seen.read(None) == Seen.read("") == Seen({})
 

@@ -3,9 +3,8 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
@@ -14,6 +13,7 @@ from magpie.content import tables as t
 from magpie.content.keywords import Places, fingerprint, misplaced
 from magpie.content.reviews import REVIEWS
 from magpie.control import Control
+from magpie.cursors import Cursor
 from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.places import changed, hashed
@@ -28,31 +28,16 @@ Span = tuple[str, str, date, date]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a sensor has dealt with: by site and day a hash of its files; how many decisions; spans to request."""
+class Seen(Cursor):
+    """What a sensor has dealt with: by site and day a hash of its files; how many decisions."""
 
-    batches: Mapping[str, str]
+    batches: Mapping[str, str] = field(default_factory=dict)
     decisions: int = 0
-    waiting: tuple[Span, ...] = ()
-
-    @classmethod
-    def read(cls, cursor: str | None) -> "Seen":
-        if not cursor:
-            return cls({})
-        raw = json.loads(cursor)
-        waiting = ((what, s, date.fromisoformat(a), date.fromisoformat(b)) for what, s, a, b in raw["waiting"])
-        return cls(raw["batches"], raw["decisions"], tuple(waiting))
-
-    def dump(self) -> str:
-        return json.dumps(vars(self), default=str, sort_keys=True)
 
     @property
     def state(self) -> str:
         """Short, for run keys."""
         return hashed([self.batches, self.decisions])[:16]
-
-    def left_with(self, waiting: Sequence[Span]) -> "Seen":
-        return replace(self, waiting=tuple(waiting))
 
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:
@@ -97,7 +82,7 @@ def after(seen: Seen, settings: Settings, lake: Lake, control: Control, today: d
     decisions = REVIEWS.read(control).height
     if decisions != seen.decisions:
         spans |= {(DECISIONS, site, *span) for site, found in days.items() for span in ranges(found, QUIET_DAYS)}
-    return Seen(batches, decisions, tuple(sorted({*spans, *seen.waiting})))
+    return Seen(batches, decisions, waiting=tuple(sorted({*spans, *seen.waiting})))
 
 
 def site_spans(

@@ -3,15 +3,15 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
 from magpie.append_log import AppendLog
 from magpie.control import Control
+from magpie.cursors import Cursor
 from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.memes import logs
@@ -26,44 +26,26 @@ QUIET_DAYS = 14
 POSTS, FATES, RATINGS = "posts", "fates", "ratings"
 # Of which what changes sources or fates is copied into the lake as soon as it is said.
 SPOKEN = (logs.SOURCE_EVENTS, logs.MODERATION, logs.USERS)
-# What, and a range of days.
-Span = tuple[str, date, date]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Cursor):
     """What a sensor has dealt with.
 
     Attributes:
         days: by day a hash of the files with posts; events: by day one of the files of events.
         sources: by source its state and language; decisions: how many.
-        waiting: spans to request.
     """
 
-    days: Mapping[str, str]
-    events: Mapping[str, str]
-    sources: Mapping[str, str]
+    days: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     decisions: int = 0
-    waiting: tuple[Span, ...] = ()
-
-    @classmethod
-    def read(cls, cursor: str | None) -> "Seen":
-        if not cursor:
-            return cls({}, {}, {})
-        raw = json.loads(cursor)
-        waiting = ((what, date.fromisoformat(a), date.fromisoformat(b)) for what, a, b in raw["waiting"])
-        return cls(raw["days"], raw["events"], raw["sources"], raw["decisions"], tuple(waiting))
-
-    def dump(self) -> str:
-        return json.dumps(vars(self), default=str, sort_keys=True)
 
     @property
     def state(self) -> str:
         """Short, for run keys."""
         return hashed([self.days, self.events, self.sources, self.decisions])[:16]
-
-    def left_with(self, waiting: Sequence[Span]) -> "Seen":
-        return replace(self, waiting=tuple(waiting))
 
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:
@@ -100,7 +82,7 @@ def after(seen: Seen, settings: Settings, lake: Lake, control: Control, today: d
         RATINGS: [(min(_days(late)), today)] if (late := _differing(seen.events, events)) else [],
     }
     spans = {(what, *span) for what, found in touched.items() for span in found}
-    return Seen(days, events, sources, decisions.height, tuple(sorted({*spans, *seen.waiting})))
+    return Seen(days, events, sources, decisions.height, waiting=tuple(sorted({*spans, *seen.waiting})))
 
 
 def _by_day(files: pl.DataFrame, first: date, last: date) -> dict[str, str]:

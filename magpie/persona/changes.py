@@ -3,14 +3,14 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from magpie.control import Control
+from magpie.cursors import Cursor
 from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.persona import logs
@@ -32,7 +32,7 @@ Span = tuple[str, str, date, date]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Cursor):
     """What a sensor has dealt with.
 
     Attributes:
@@ -40,34 +40,18 @@ class Seen:
         events: by `blog|outbox_id` of a post that is not over, how many reviews and deliveries there were.
         ticks: by live blog, the tick that was last looked at.
         deleted, admitted: by blog, how many deletions and admissions there were.
-        waiting: spans to request.
     """
 
-    days: Mapping[str, str]
-    events: Mapping[str, int]
-    ticks: Mapping[str, str]
-    deleted: Mapping[str, int]
-    admitted: Mapping[str, int]
-    waiting: tuple[Span, ...] = ()
-
-    @classmethod
-    def read(cls, cursor: str | None) -> "Seen":
-        if not cursor:
-            return cls({}, {}, {}, {}, {})
-        raw = json.loads(cursor)
-        waiting = ((what, b, date.fromisoformat(x), date.fromisoformat(y)) for what, b, x, y in raw["waiting"])
-        return cls(**{**raw, "waiting": tuple(waiting)})
-
-    def dump(self) -> str:
-        return json.dumps(vars(self), default=str, sort_keys=True)
+    days: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
+    ticks: Mapping[str, str] = field(default_factory=dict)
+    deleted: Mapping[str, int] = field(default_factory=dict)
+    admitted: Mapping[str, int] = field(default_factory=dict)
 
     def state(self, what: str) -> str:
         """What bears on such a request, in short, so that it is told from the next and made once."""
         follows = [] if what == POSTS else [self.events, self.ticks, self.admitted]
         return hashed([self.days, self.deleted, *follows])[:16]
-
-    def left_with(self, waiting: Sequence[Span]) -> "Seen":
-        return replace(self, waiting=tuple(waiting))
 
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:
@@ -111,7 +95,7 @@ def after(seen: Seen, reader: Reader) -> Seen:
             due |= _at_tick(reader, blog, now, new=ticks[name][:10] != seen.ticks.get(name, "")[:10])
         spans |= {(INPUTS, name, *span) for span in ranges(due)}
     events = {key: count for key, _, count in said}
-    return Seen(days, events, ticks, deleted, admitted, tuple(sorted({*spans, *seen.waiting})))
+    return Seen(days, events, ticks, deleted, admitted, waiting=tuple(sorted({*spans, *seen.waiting})))
 
 
 def blog_spans(

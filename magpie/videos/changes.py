@@ -3,13 +3,13 @@
 Belongs here: comparing what is there with what was seen before. Does not belong here: requesting runs (`sensors/`).
 """
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
+from magpie.cursors import Cursor
 from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.places import hashed
@@ -26,32 +26,16 @@ Span = tuple[str, date, date]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a sensor has dealt with: per channel and day a hash of its files, deletions by count, spans to request."""
+class Seen(Cursor):
+    """What a sensor has dealt with: per channel and day a hash of its files, deletions by count."""
 
-    days: dict[str, str]
+    days: dict[str, str] = field(default_factory=dict)
     deletions: int = 0
-    waiting: tuple[Span, ...] = ()
-
-    @classmethod
-    def read(cls, cursor: str | None) -> "Seen":
-        if not cursor:
-            return cls({})
-        raw = json.loads(cursor)
-        waiting = ((c, date.fromisoformat(a), date.fromisoformat(b)) for c, a, b in raw["waiting"])
-        return cls(raw["days"], raw["deletions"], tuple(waiting))
-
-    def dump(self) -> str:
-        told = {"days": self.days, "deletions": self.deletions, "waiting": self.waiting}
-        return json.dumps(told, default=str, sort_keys=True)
 
     @property
     def state(self) -> str:
         """Short, for run keys."""
         return hashed([self.days, self.deletions])[:16]
-
-    def left_with(self, waiting: Sequence[Span]) -> "Seen":
-        return replace(self, waiting=tuple(waiting))
 
 
 def fingerprints(settings: Settings) -> dict[str, tuple[int, int]]:
@@ -99,7 +83,7 @@ def after(seen: Seen, lake: Lake, deleted: pl.DataFrame, settings: Settings, tod
     touched = {key for key in touched if key.partition("|")[0] in active}
     still = (span for span in seen.waiting if span[0] in active)
     old = {f"{channel}|{day}" for channel, first, last in still for day in _between(first, last)}
-    return Seen(days, deleted.height, tuple(spans(tuple(key.split("|")) for key in touched | old)))  # type: ignore[misc]
+    return Seen(days, deleted.height, waiting=tuple(spans(tuple(key.split("|")) for key in touched | old)))  # type: ignore[misc]
 
 
 def spans(pairs: Iterable[tuple[str, str]]) -> list[Span]:

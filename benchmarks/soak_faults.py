@@ -1,0 +1,288 @@
+"""What goes wrong in the soak, one component after the other, and how one sees that work went on.
+
+Belongs here: each fault's beginning, end, and sign of recovery. Does not belong here: processes (`soak_site.py`), the
+wire (`soak_proxy.py`, `magpie/llm/fake`), when each has its turn (`soak.py`).
+"""
+
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.soak_load import Models
+from benchmarks.soak_proxy import Mode
+from benchmarks.soak_site import WORKERS, Program, Site
+from magpie.llm.fake_provider import FakeProvider
+from tests.fake_channels import FakeChannels, Fault
+
+# So long a fault of the model waits for a question that it can meet.
+OPPORTUNITY_S = 75
+DOWN_S = 20
+# What tells that work goes on: a step that succeeded, a question answered, a channel read, an alert that arrived.
+Sign = Literal["step", "answer", "fetch", "alert"]
+
+
+class Hook:
+    """The alerts' webhook: HTTPS on loopback, by a certificate of its own; it remembers when what arrived."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate, key = folder / "hook.pem", folder / "hook.key"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        self.heard: list[tuple[float, str]] = []
+        self.refused = 0
+        self.away = False
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                hook.refused += hook.away
+                if not hook.away:
+                    hook.heard.append((time.time(), str(self.headers["Idempotency-Key"])))
+                self.send_response(503 if hook.away else 204)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Silent."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._server.server_port}/hook"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Scene:
+    """Everything that a fault may touch."""
+
+    site: Site
+    provider: FakeProvider
+    models: Models
+    channels: FakeChannels
+    hook: Hook
+
+    def asked(self, kind: str, since: int) -> int:
+        """How many requests to models met a kind of fault after so many of all."""
+        return sum(seen.outcome == kind and seen.number > since for seen in self.provider.requests)
+
+    def in_flight(self) -> int:
+        return int(self.provider.counters.summary()["in_flight"])
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One fault.
+
+    Attributes:
+        name: for the table.
+        make: brings it about, waits for what it is to meet, returns a word on what it met.
+        mend: ends it.
+        sign: by what recovery is told.
+    """
+
+    name: str
+    make: Callable[[Scene], str]
+    mend: Callable[[Scene], None]
+    sign: Sign = "step"
+
+
+@dataclass
+class Happened:
+    """A fault as it was: moments by the clock, and what it met."""
+
+    name: str
+    sign: Sign
+    begun: float
+    mended: float = 0.0
+    met: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def troubles() -> list[Trouble]:
+    """All of them, in their order: those of models when the first work has come so far as to ask them."""
+    return [
+        Trouble("bucket: connection refused", _door("bucket", "refused", DOWN_S), _open("bucket")),
+        Trouble("daemon killed", _killed(lambda site: [site.daemon]), _started(lambda site: [site.daemon])),
+        Trouble("bucket: 503 to everything", _door("bucket", "unavailable", DOWN_S), _open("bucket")),
+        Trouble("broker killed", _killed(lambda site: [site.broker]), _started(lambda site: [site.broker])),
+        Trouble("bucket: a second more for each request", _door("bucket", "slow", 45), _open("bucket")),
+        Trouble("Postgres killed", _kill_postgres, lambda scene: scene.site.postgres.start()),
+        Trouble("both workers killed", _killed(_workers), _started(_workers)),
+        Trouble(
+            "code server and its runs killed", _killed(lambda site: [site.code]), _started(lambda site: [site.code])
+        ),
+        Trouble("platform (VK): 503, then 429", _platform_away, _platform_back, "fetch"),
+        Trouble("webhook of alerts: 503", _hook_away, _hook_back, "alert"),
+        Trouble("model: 429, retry after 20 s", _model("429", 6, retry_after="20"), _clear, "answer"),
+        Trouble("model: cut in the middle of an answer", _model("cut_mid_body", 2), _clear, "answer"),
+        Trouble("a worker killed in a call to a model", _kill_asking_worker, _revive),
+        Trouble("model: 500", _model("500", 9), _clear, "answer"),
+        Trouble("model: garbage for JSON, wrong shape, HTML", _garbage, _clear, "answer"),
+        Trouble("model: does not answer at all", _model("timeout_before", 2), _clear, "answer"),
+        Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer"),
+        Trouble("model: connection refused", _door("models", "refused", 40), _open("models"), "answer"),
+    ]
+
+
+def _model(kind: str, times: int, **settings: Any) -> Callable[[Scene], str]:
+    def make(scene: Scene) -> str:
+        since = scene.provider.attempts
+        scene.provider.misbehave(kind, times=times, **settings)
+        _wait(lambda: not scene.provider.faults.waiting(), OPPORTUNITY_S)
+        return f"{scene.asked(kind, since)} requests"
+
+    return make
+
+
+def _garbage(scene: Scene) -> str:
+    since = scene.provider.attempts
+    kinds = ("malformed_json", "schema_violation", "html_200", "schema_violation", "truncated")
+    for kind in kinds:
+        scene.provider.misbehave(kind)
+    _wait(lambda: not scene.provider.faults.waiting(), OPPORTUNITY_S)
+    return f"{sum(scene.asked(kind, since) for kind in set(kinds))} requests"
+
+
+def _slow_model(scene: Scene) -> str:
+    since, scene.provider.latency_s = scene.provider.answered_total, 5.0
+    time.sleep(45)
+    return f"{scene.provider.answered_total - since} answers"
+
+
+def _quick_model(scene: Scene) -> None:
+    scene.provider.latency_s = 0.2
+
+
+def _clear(scene: Scene) -> None:
+    scene.provider.faults.clear()
+
+
+def _door(name: Literal["bucket", "models"], mode: Mode, seconds: float) -> Callable[[Scene], str]:
+    def make(scene: Scene) -> str:
+        before = _steps(scene)
+        getattr(scene.site, name).turn(mode)
+        time.sleep(seconds)
+        return f"{seconds:.0f} s; {before}"
+
+    return make
+
+
+def _open(name: Literal["bucket", "models"]) -> Callable[[Scene], None]:
+    return lambda scene: getattr(scene.site, name).turn("open")
+
+
+def _kill_postgres(scene: Scene) -> str:
+    before = _steps(scene)
+    scene.site.postgres.kill()
+    time.sleep(DOWN_S)
+    return f"{DOWN_S} s; {before}"
+
+
+def _workers(site: Site) -> list[Program]:
+    return list(site.workers.values())
+
+
+def _killed(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], str]:
+    def make(scene: Scene) -> str:
+        before = _steps(scene)
+        for program in chosen(scene.site):
+            program.kill()
+        time.sleep(DOWN_S)
+        return f"{DOWN_S} s; {before}"
+
+    return make
+
+
+def _started(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], None]:
+    def mend(scene: Scene) -> None:
+        for program in chosen(scene.site):
+            program.start()
+
+    return mend
+
+
+def _kill_asking_worker(scene: Scene) -> str:
+    """Kill the worker that has a question under way; answers take seconds, so that there is one."""
+    scene.provider.latency_s = 5.0
+    port = scene.site.models.port
+
+    def asking() -> list[Program]:
+        # A connection is kept after an answer; a question under way is what the provider says there is.
+        return [one for one in _workers(scene.site) if scene.in_flight() and one.talks_to(port)]
+
+    found: list[Program] = []
+
+    def seen() -> bool:
+        found.extend(asking())
+        return bool(found)
+
+    _wait(seen, OPPORTUNITY_S)
+    scene.provider.latency_s = 0.2
+    victim = found[0] if found else scene.site.workers[WORKERS[0]]
+    under_way = scene.in_flight() if found else 0
+    victim.kill()
+    time.sleep(DOWN_S)
+    return f"worker {victim.name}, {under_way} calls under way"
+
+
+def _revive(scene: Scene) -> None:
+    for program in _workers(scene.site):
+        if program.process is None or program.process.poll() is not None:
+            program.start()
+
+
+def _platform_away(scene: Scene) -> str:
+    scene.channels.faults = [
+        Fault("/method/wall.get", status=503, times=3),
+        Fault("/method/wall.get", status=429, headers={"Retry-After": "30"}, times=3),
+    ]
+    before = len(scene.channels.asked("/method"))
+    scene.site.launch("fetch_vk", {})
+    _wait(lambda: len(scene.channels.asked("/method")) >= before + 3, OPPORTUNITY_S)
+    return f"{len(scene.channels.asked('/method')) - before} requests"
+
+
+def _platform_back(scene: Scene) -> None:
+    scene.channels.faults = []
+    scene.site.launch("fetch_vk", {})
+
+
+def _hook_away(scene: Scene) -> str:
+    before, scene.hook.away = scene.hook.refused, True
+    time.sleep(75)
+    return f"75 s; {scene.hook.refused - before} alerts refused"
+
+
+def _hook_back(scene: Scene) -> None:
+    scene.hook.away = False
+
+
+def _steps(scene: Scene) -> str:
+    return f"{len(scene.site.active())} runs under way or queued"
+
+
+def _wait(so: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something is so, but no longer; what never met a fault is told in the table, and is no failure."""
+    deadline = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from dagster_postgres.utils import DagsterPostgresException
 
 from benchmarks import soak_checks as checks
 from benchmarks.machine import describe
@@ -117,7 +118,7 @@ class Watch(threading.Thread):
         while not self._over.wait(10):
             self._story.load.append(os.getloadavg()[0])
             # While Postgres is away nothing can be said of the queue.
-            with suppress(sa.exc.DBAPIError):
+            with suppress(sa.exc.DBAPIError, DagsterPostgresException):
                 self._story.queue.append(len(self._site.active()))
 
     def stop(self) -> None:

@@ -66,9 +66,8 @@ class TableFiles:
             UserError: it cannot be read, or a file of it is missing.
         """
         with self._told("read"):
-            try:
-                table = DeltaTable(self._uri, storage_options=self._lake.options)
-            except TableNotFoundError:
+            table = self._opened()
+            if table is None:
                 return None
             paths = _data_files(table)
             return Stored(table.version(), sum(map(self._rows, paths)), len(paths))
@@ -80,9 +79,8 @@ class TableFiles:
             UserError: it cannot be read.
         """
         with self._told("read"):
-            try:
-                table = DeltaTable(self._uri, storage_options=self._lake.options)
-            except TableNotFoundError:
+            table = self._opened()
+            if table is None:
                 return None
             version = table.version()
             listed = self._files().get_file_info(pyarrow.fs.FileSelector(LOG))
@@ -120,6 +118,12 @@ class TableFiles:
                 stream: Any = DeltaFileSystemHandler(self._uri, self._lake.options).open_output_stream(path)
                 yield stream
                 stream.close()
+
+    def _opened(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri, storage_options=self._lake.options)
+        except TableNotFoundError:
+            return None
 
     def _files(self) -> pyarrow.fs.PyFileSystem:
         return pyarrow.fs.PyFileSystem(DeltaStorageHandler(self._uri, self._lake.options))

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Self
 
+from magpie.places import hashed
+
+# Enough that two states of one sensor never have the same.
+STATE_CHARS = 16
+
 
 @dataclass(frozen=True)
 class Cursor:
@@ -29,6 +34,11 @@ class Cursor:
         raw = json.loads(text)
         waiting = ((*of, date.fromisoformat(first), date.fromisoformat(last)) for *of, first, last in raw["waiting"])
         return cls(**{**raw, "waiting": tuple(waiting)})
+
+    @property
+    def state(self) -> str:
+        """All but what is still to be asked for, in short, for run keys."""
+        return hashed([value for name, value in vars(self).items() if name != "waiting"])[:STATE_CHARS]
 
     def dump(self) -> str:
         return json.dumps(vars(self), default=str, sort_keys=True)

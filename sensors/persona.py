@@ -55,7 +55,7 @@ def _new_inputs(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefinition
         version = lake.version(t.TUMBLR_FILES)
         requests = [
             dg.RunRequest(
-                run_key=f"{what}|{blog}|{first}|{last}|{seen.state(what)}|{version}",
+                run_key=f"{what}|{blog}|{first}|{last}|{seen.state_of(what)}|{version}",
                 job_name=job_of[what],
                 tags=lead_range(blog, first, last),
             )

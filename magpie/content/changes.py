@@ -34,11 +34,6 @@ class Seen(Cursor):
     batches: Mapping[str, str] = field(default_factory=dict)
     decisions: int = 0
 
-    @property
-    def state(self) -> str:
-        """Short, for run keys."""
-        return hashed([self.batches, self.decisions])[:16]
-
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:
     """Files and lists that are new, changed, gone or of another site since `keyword_files` was made.

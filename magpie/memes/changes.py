@@ -42,11 +42,6 @@ class Seen(Cursor):
     sources: Mapping[str, str] = field(default_factory=dict)
     decisions: int = 0
 
-    @property
-    def state(self) -> str:
-        """Short, for run keys."""
-        return hashed([self.days, self.events, self.sources, self.decisions])[:16]
-
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:
     """Files that are new, changed or gone since `meme_files` was made.

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from magpie.control import Control
-from magpie.cursors import Cursor
+from magpie.cursors import STATE_CHARS, Cursor
 from magpie.days import ranges
 from magpie.lake import Lake
 from magpie.persona import logs
@@ -48,10 +48,10 @@ class Seen(Cursor):
     deleted: Mapping[str, int] = field(default_factory=dict)
     admitted: Mapping[str, int] = field(default_factory=dict)
 
-    def state(self, what: str) -> str:
+    def state_of(self, what: str) -> str:
         """What bears on such a request, in short, so that it is told from the next and made once."""
         follows = [] if what == POSTS else [self.events, self.ticks, self.admitted]
-        return hashed([self.days, self.deleted, *follows])[:16]
+        return hashed([self.days, self.deleted, *follows])[:STATE_CHARS]
 
 
 def stale_files(settings: Settings, lake: Lake) -> list[str]:

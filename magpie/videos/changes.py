@@ -32,11 +32,6 @@ class Seen(Cursor):
     days: dict[str, str] = field(default_factory=dict)
     deletions: int = 0
 
-    @property
-    def state(self) -> str:
-        """Short, for run keys."""
-        return hashed([self.days, self.deletions])[:16]
-
 
 def fingerprints(settings: Settings) -> dict[str, tuple[int, int]]:
     """Size and time of change of each file, by name.

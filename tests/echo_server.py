@@ -5,16 +5,17 @@ Belongs here: the worst that a provider or a platform can do with a secret. Does
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import unquote
+
+from tests.loopback import Loopback
 
 # By it one finds what the server said, where secrets should stand beside it.
 MARK = "repeated-by-the-server"
 
 
-class EchoServer:
+class EchoServer(Loopback):
     """Use as a context manager.
 
     Attributes:
@@ -24,25 +25,10 @@ class EchoServer:
     def __init__(self) -> None:
         self.status = 200
         self.seen: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_handler(self))
 
     def base_url(self, provider: str) -> str:
         return f"{self.url}/{provider}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def answer(self, method: str, path: str, headers: Any, sent: bytes) -> tuple[int, bytes]:
         told = " ".join(f"{name}: {value}" for name, value in headers.items())

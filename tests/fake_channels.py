@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.loopback import Loopback
 
 BEGIN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 # A picture of one grey pixel.
@@ -49,7 +51,7 @@ class Request:
 
 
 @dataclass
-class FakeChannels:
+class FakeChannels(Loopback):
     """The server and what it knows; use as a context manager.
 
     Attributes:
@@ -73,27 +75,15 @@ class FakeChannels:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        Loopback.__init__(self, _handler(self))
 
     @property
     def bases(self) -> dict[str, str]:
         return dict.fromkeys(("telegram", "vk", "instagram"), self.url)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__()
 
     def add(self, platform: str, name: str, numbers: range | list[int]) -> None:
         """Let a channel have these posts, each with one picture."""

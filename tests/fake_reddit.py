@@ -10,9 +10,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.loopback import Loopback
 
 CLIENT_ID = "app-of-the-tests"
 CLIENT_SECRET = "a-secret-nobody-may-see"
@@ -44,7 +46,7 @@ class Request:
     params: dict[str, str]
 
 
-class FakeReddit:
+class FakeReddit(Loopback):
     """The server and what it knows; use as a context manager."""
 
     def __init__(self) -> None:
@@ -57,22 +59,7 @@ class FakeReddit:
         self.tokens = 0
         self.used = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_handler(self))
 
     def add_submission(self, bare: str, title: str, subreddit: str = "smallbusiness", **changes: Any) -> str:
         """Add a submission and return its fullname; later ones are younger."""

@@ -2,11 +2,10 @@
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -17,6 +16,7 @@ from magpie.content.wordpress import Account, Posted, WordPress, comment_of, mar
 from magpie.errors import UserError
 from magpie.sources.web import Web
 from tests.content_rows import SITE, article
+from tests.loopback import Loopback
 
 USER, PASSWORD = "editor", "abcd efgh ijkl"
 ENVIRONMENT = {"WORDPRESS_USER": USER, "WORDPRESS_APP_PASSWORD": PASSWORD}
@@ -25,7 +25,7 @@ NAME = "images/featured-0-0123abcd.webp"
 
 
 @dataclass
-class FakeWordPress:
+class FakeWordPress(Loopback):
     """Posts and media of one WordPress, as its REST interface tells them.
 
     Attributes:
@@ -39,22 +39,7 @@ class FakeWordPress:
     password: str = PASSWORD
 
     def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        Loopback.__init__(self, _handler(self))
 
     def fault(self, method: str, path: str) -> int | str | None:
         for fault in self.faults:

@@ -5,13 +5,19 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.cli_world import here
 from tests.databases import postgres, store, url
 from tests.gateway_world import clock, fake
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 __all__ = ["clock", "fake", "here", "postgres", "store", "url"]
 
@@ -27,3 +33,13 @@ MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.fixture
+def instance() -> "Iterator[dg.DagsterInstance]":
+    """Dagster's storage in memory."""
+    # Most tests know no Dagster, and importing it takes seconds.
+    from dagster import DagsterInstance
+
+    with DagsterInstance.ephemeral() as found:
+        yield found

@@ -351,9 +351,15 @@ def _once(tmp_path_factory: pytest.TempPathFactory, product: str) -> Made:
     return made_once(tmp_path_factory, product, make)
 
 
+def copy_home(made: Path, home: Path) -> None:
+    """Copy a home that was made, without the runs that made it and what processes of its own held."""
+    left = shutil.ignore_patterns("dagster", "*.lock", "*-shm")
+    shutil.copytree(made, home, ignore=left, dirs_exist_ok=True)
+
+
 @contextmanager
 def _copy(made: Made, home: Path, product: str) -> Iterator[World]:
-    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
+    copy_home(made.settings.home, home)
     with world(made.settings.model_copy(update={"home": home}), [product]) as copied:
         yield copied
 

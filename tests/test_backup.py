@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import hypothesis.strategies as st
 import polars as pl
 import pytest
@@ -35,7 +34,7 @@ from tests.cli_world import REPO
 from tests.databases import database_in
 from tests.first_control import ANSWER, KEY, fill
 from tests.lake_tables import CAMPAIGN_DAILY, DAILY, WHOLE, campaign_daily, daily, day, days
-from tests.test_lake_s3 import KEYS, endpoint
+from tests.test_lake_s3 import KEYS, endpoint, lake_in_a_bucket
 
 __all__ = ["endpoint"]
 
@@ -346,28 +345,17 @@ def test_what_is_no_backup_is_refused_in_one_line(tmp_path: Path, there: str | N
         check(tmp_path / "saved")
 
 
-def bucket(endpoint: str, name: str) -> Lake:
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-    )
-    client.create_bucket(Bucket="magpie")
-    return Lake(f"s3://magpie/{name}", {**KEYS, "AWS_ENDPOINT_URL": endpoint})
-
-
 def test_a_lake_in_a_bucket_is_saved_and_comes_back_in_another(endpoint: str, tmp_path: Path) -> None:
     control = Control(f"sqlite:///{tmp_path / 'home' / 'control.sqlite'}")
-    places = Places(bucket(endpoint, f"{tmp_path.name}/before"), control, tmp_path / "home")
+    places = Places(lake_in_a_bucket(endpoint, f"{tmp_path.name}/before"), control, tmp_path / "home")
     write_lake(places.lake)
     stored = places.lake.open(CAMPAIGN_DAILY)
     assert stored is not None
     stored.create_checkpoint()
     made = save(places, tmp_path / "saved")
     empty = Control(f"sqlite:///{tmp_path / 'back' / 'control.sqlite'}")
-    for number, lake in enumerate((bucket(endpoint, f"{tmp_path.name}/after"), Lake(str(tmp_path / "0" / "lake")))):
+    after = (lake_in_a_bucket(endpoint, f"{tmp_path.name}/after"), Lake(str(tmp_path / "0" / "lake")))
+    for number, lake in enumerate(after):
         back = Places(lake, empty, tmp_path / str(number))
         assert restore(back, tmp_path / "saved") == made
         assert_same(places.lake, lake)

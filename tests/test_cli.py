@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
-from dagster_world import Made, made  # noqa: F401 - a fixture
+from dagster_world import Made, copy_home, made  # noqa: F401 - a fixture
 
 from magpie.lake import Lake
 from tests.cli_world import REPO, Here, magpie, one_line
@@ -155,7 +154,7 @@ def test_why_of_a_post_that_is_nowhere_says_what_to_check(home: Path, here: Here
 
 def test_forget_blanks_a_post_at_the_next_run(made: Made, tmp_path: Path, here: Here) -> None:  # noqa: F811
     home = tmp_path / "home"
-    shutil.copytree(made.settings.home, home, ignore=shutil.ignore_patterns("dagster", "*.lock", "*-shm"))
+    copy_home(made.settings.home, home)
     query = (
         "SELECT fullname, day FROM campaign_posts "
         "WHERE campaign_id = 'agency-crm' AND kind = 'submission' AND status = 'ok' LIMIT 1"

@@ -49,12 +49,6 @@ def fake(pen: Pen) -> Iterator[FakeProvider]:
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
-
-
-@pytest.fixture
 def open_press(tmp_path: Path, fake: FakeProvider, instance: dg.DagsterInstance) -> Callable[..., Press]:
     """Make a press over one landed batch of these keywords; content: of the section of that name."""
 

@@ -1,6 +1,5 @@
 """Sensors and schedules of content: which runs they ask for when keywords or decisions change, and when they rest."""
 
-import shutil
 import socket
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -35,6 +34,7 @@ from tests.content_world import (
     span,
     spans,
 )
+from tests.dagster_world import copy_home
 
 D1, D2 = D0 + timedelta(days=2), D0 + timedelta(days=4)
 FROM_IDEAS = SITE_DAYS[2:]
@@ -73,7 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Press:
 @pytest.fixture
 def quiet(made: Press, tmp_path: Path) -> Iterator[Press]:
     """The batches, all made; the daemon goes on where it was."""
-    shutil.copytree(made.settings.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock", "*-shm"))
+    copy_home(made.settings.home, tmp_path / "home")
     with pressing(made.settings.model_copy(update={"home": tmp_path / "home"})) as found:
         found.editor.cursors, found.editor.used = dict(made.editor.cursors), set(made.editor.used)
         yield found

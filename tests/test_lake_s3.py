@@ -42,8 +42,8 @@ def endpoint() -> Iterator[str]:
     server.join()
 
 
-@pytest.fixture
-def lake(endpoint: str) -> Lake:
+def lake_in_a_bucket(endpoint: str, name: str) -> Lake:
+    """A lake below this name; its bucket is made."""
     client = boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -52,7 +52,12 @@ def lake(endpoint: str) -> Lake:
         aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
     )
     client.create_bucket(Bucket="magpie")
-    return Lake(f"s3://magpie/{uuid.uuid4().hex}/lake", {**KEYS, "AWS_ENDPOINT_URL": endpoint})
+    return Lake(f"s3://magpie/{name}", {**KEYS, "AWS_ENDPOINT_URL": endpoint})
+
+
+@pytest.fixture
+def lake(endpoint: str) -> Lake:
+    return lake_in_a_bucket(endpoint, f"{uuid.uuid4().hex}/lake")
 
 
 def test_a_range_in_a_bucket_is_one_commit_that_replaces_exactly_its_partitions(lake: Lake) -> None:

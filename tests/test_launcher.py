@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -20,12 +20,6 @@ from runs.code_server import patient
 from runs.launcher import UNREACHABLE_S, WatchedRunLauncher
 
 TAGS = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": 1})}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`magpie memes` as a person meets it: what it prints, how it fails, and what it writes down."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from magpie.memes.moderation import waiting
 from magpie.settings import Settings, load_settings
 from magpie.sources.channel_clients import Resting
 from magpie.tables import Partitions
+from tests.dagster_world import copy_home
 from tests.meme_home import make_memes, make_ratings
 from tests.pictures import encoded, noise
 
@@ -80,7 +80,7 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(made_home: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made_home, tmp_path, ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True)
+    copy_home(made_home, tmp_path)
     return tmp_path
 
 

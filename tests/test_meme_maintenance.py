@@ -1,7 +1,6 @@
 """Deleting memes on request: nothing of them is left that was made here, whatever platform they came from."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +30,7 @@ from magpie.sources.channel_payloads import read_payload
 from magpie.sources.payload_blanking import blanked, tells
 from magpie.sources.reddit_landing import Landing
 from magpie.tables import Partitions, Table
+from tests.dagster_world import copy_home
 from tests.meme_home import TABLES, make_memes
 from tests.pictures import encoded, noise
 from tests.test_meme_descriptions import Studio, studio  # noqa: F401 - a fixture
@@ -157,7 +157,7 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(made_home: Path, tmp_path: Path) -> Iterator[World]:
-    shutil.copytree(made_home, tmp_path, ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True)
+    copy_home(made_home, tmp_path)
     copied = world_at(tmp_path)
     yield copied
     copied.control.close()

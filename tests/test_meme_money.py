@@ -1,7 +1,6 @@
 """What describing memes takes of the free calls of a day: turns, quota, faults, crashes; real SDKs, real books."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from magpie.memes import logs
 from magpie.memes import tables as t
 from magpie.memes.describe_queue import retry
 from magpie.tables import Partitions
-from tests.dagster_world import rows
+from tests.dagster_world import copy_home, rows
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.memes_world import (
     CATS,
@@ -54,12 +53,6 @@ def eye() -> Eye:
 def fake(eye: Eye) -> Iterator[FakeProvider]:
     with FakeProvider(responder=eye) as server:
         yield server
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ def open_studio(gallery: Gallery, tmp_path: Path, fake: FakeProvider, instance: 
     def make(count: int | None = None, days: int = 1, **llm: Any) -> Studio:
         archives, events = gallery.archives, gallery.events
         if count is None:
-            shutil.copytree(gallery.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock"))
+            copy_home(gallery.home, tmp_path / "home")
         else:
             archives = tmp_path / "in"
             hung(archives, count, days)

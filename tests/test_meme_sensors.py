@@ -26,7 +26,7 @@ from magpie.sources.web import Page, Web, WebError
 from magpie.tables import Partitions
 from schedules.memes import FETCHES, MEME_DAYS, build_schedules
 from sensors.memes import RUNS_PER_TICK
-from tests.dagster_world import Made, World, filled_memes, made_memes, rows, versions
+from tests.dagster_world import Made, World, copy_home, filled_memes, made_memes, rows, versions
 from tests.memes_world import (
     CATS,
     D0,
@@ -125,7 +125,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
 @pytest.fixture
 def quiet(settled: Keeper, home: Path) -> Iterator[Keeper]:
     """The daemon goes on after all that sensors asked for has been made of three memes."""
-    shutil.copytree(settled.world.settings.home, home, ignore=shutil.ignore_patterns("*.lock"))
+    copy_home(settled.world.settings.home, home)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Keeper(located(cats_of(home), instance), dict(settled.cursors), set(settled.used))
 

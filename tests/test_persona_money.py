@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,6 +18,7 @@ from magpie.persona import logs
 from magpie.persona import tables as t
 from magpie.settings import Settings
 from schedules.persona import BLOG_DAYS
+from tests.dagster_world import copy_home
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.persona_world import (
     AT,
@@ -52,12 +52,6 @@ def fake(pen: Pen) -> Iterator[FakeProvider]:
         yield server
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
-
-
 Open = Callable[..., Office]
 
 
@@ -82,7 +76,7 @@ def open_office(read: Settings, tmp_path: Path, fake: FakeProvider, instance: dg
     """Make an office over a copy of what is read, whose texts the fake provider writes."""
 
     def make() -> Office:
-        shutil.copytree(read.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock", "*-shm"))
+        copy_home(read.home, tmp_path / "home")
         settings = read.model_copy(update={"home": tmp_path / "home", "llm": asking(fake)})
         return Office(settings, FakeClock(AT), instance)
 

@@ -156,12 +156,6 @@ def files(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
-
-
 def a_video(files: Path, number: int, day: int = 0, channel: str = TEAPOT, said: str = SAID) -> str:
     video_id = f"video-_-_{number:02}"
     at = datetime.combine(D0 + timedelta(days=day), time(12, number), UTC)

@@ -1,7 +1,6 @@
 """Rows that wait for money, quotas and time: who asks for them again, when, and that nothing is paid twice for it."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,7 +31,7 @@ from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
 from resources.llm import Llm
 from sensors.discovery import sync_campaigns
-from tests.dagster_world import archive, settings_over, submission, world
+from tests.dagster_world import archive, copy_home, settings_over, submission, world
 from tests.gateway_world import KEYS
 from tests.ledger_world import FakeClock, assert_books_balance
 
@@ -200,7 +199,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def office(matched: Settings, tmp_path: Path, fake: FakeProvider) -> Iterator[Office]:
-    shutil.copytree(matched.home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock"))
+    copy_home(matched.home, tmp_path / "home")
     settings = with_caps(matched.model_copy(update={"home": tmp_path / "home"}), fake, Decimal("1"))
     with dg.DagsterInstance.ephemeral() as instance:
         sync_campaigns(instance, settings)

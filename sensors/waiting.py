@@ -6,13 +6,15 @@ Belongs here: from what waits to run requests, one way for all products. Does no
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import dagster as dg
 
-from magpie.control import Control
+from magpie.control import Control, Pending
 from magpie.engine import limits_of
 from magpie.functions import FUNCTIONS
 from magpie.llm import backlog, breaker, history, spend
@@ -55,6 +57,39 @@ def build_sensors(
     ]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a sensor of a bound remembers of the day.
+
+    Attributes:
+        told: the level that was last reported, by scope.
+        caps: nano-USD by scope and window.
+        raised: since when a scope has a larger cap.
+    """
+
+    day: str
+    told: Mapping[str, int]
+    caps: Mapping[str, int]
+    raised: Mapping[str, datetime]
+
+    @classmethod
+    def read(cls, text: str | None, day: str) -> Self:
+        """Of another day only the caps are still of use."""
+        raw = json.loads(text or "{}")
+        today = raw if raw.get("day") == day else {}
+        raised = {scope: datetime.fromisoformat(at) for scope, at in today.get("raised", {}).items()}
+        return cls(day, today.get("told", {}), raw.get("caps", {}), raised)
+
+    def with_caps(self, caps: Mapping[str, int], now: datetime) -> Self:
+        """Note the caps in force; of a scope whose cap was raised, levels are reported anew."""
+        scopes = {name.partition(" ")[0] for name in backlog.raised(self.caps, caps)}
+        told = {scope: level for scope, level in self.told.items() if scope not in scopes}
+        return replace(self, told=told, caps=dict(caps), raised={**self.raised, **dict.fromkeys(scopes, now)})
+
+    def dump(self) -> str:
+        return json.dumps(vars(self), default=str, sort_keys=True)
+
+
 class _Waiting:
     """What the three sensors share: due partitions as run requests."""
 
@@ -63,7 +98,12 @@ class _Waiting:
         self.limits = limits_of(settings)
 
     def requests(
-        self, context: dg.SensorEvaluationContext, control: Control, owned: Collection[str] | None, now: datetime
+        self,
+        context: dg.SensorEvaluationContext,
+        control: Control,
+        owned: Collection[str] | None,
+        now: datetime,
+        raised_at: Mapping[str, datetime] = MappingProxyType({}),
     ) -> tuple[list[dg.RunRequest], Choice]:
         store, pending = Store(control), control.pending()
         stopped = {item.scope for item in store.read(breaker.open_breakers) if item.until is None or now < item.until}
@@ -76,13 +116,14 @@ class _Waiting:
             and f"function:{self.targets[item.table].function}" not in stopped
             and item.partition.partition("|")[0] in there[self.targets[item.table].dimension]
         ]
+        known = backlog.released(known, self._scopes, raised_at)
         budgets = self._budgets(store, known, now)
         choice = backlog.choose(known, list(self.targets), owned, now, budgets, self._busy(context.instance))
         store.close()
         return [self._request(due, now) for due in choice.due], choice
 
     def uses(self, control: Control, now: datetime) -> list[spend.Use]:
-        return [use for use in spend.today(Store(control), self.limits, now) if use.window.startswith("D")]
+        return spend.today(Store(control), self.limits, now)
 
     def _request(self, due: backlog.Due, now: datetime) -> dg.RunRequest:
         target = self.targets[due.table]
@@ -105,15 +146,17 @@ class _Waiting:
         }
         found = {}
         for item in (item for item in pending if item.table in per_row):
-            scopes = (ALL, *self.targets[item.table].scopes(item.partition))
             rooms = [
                 (uses[scope].left_nano, scope)
-                for scope in scopes
+                for scope in self._scopes(item)
                 if scope in uses and uses[scope].left_nano is not None
             ]
             left, bound = min(rooms, default=(None, ALL), key=lambda pair: pair[0] or 0)
             found[item.table, item.partition] = Budget(left, per_row[item.table], bound)
         return found
+
+    def _scopes(self, item: Pending) -> tuple[str, ...]:
+        return (ALL, *self.targets[item.table].scopes(item.partition))
 
     def _busy(self, instance: dg.DagsterInstance) -> set[str]:
         runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
@@ -124,7 +167,9 @@ def _daily_cost_cap(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:
     def of_money(use: spend.Use) -> Used:
         return use.money_share, f"{shown(use.spent_nano)} of {shown(use.cap_nano or 0)}"
 
-    told = "Report 80 % and 100 % of each cap once; when its day is over, ask for what waited for money."
+    told = (
+        "Report 80 % and 100 % of each cap once; when its day is over or it is raised, ask for what waited for money."
+    )
     return _bound("daily_cost_cap", told, watch, jobs, of_money, backlog.CAP_REASONS)
 
 
@@ -149,9 +194,12 @@ def _bound(
         context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control], llm: dg.ResourceParam[Llm]
     ) -> dg.SensorResult | dg.SkipReason:
         now = llm.clock()
-        found = {use.scope: used(use) for use in watch.uses(control, now)}
+        uses = watch.uses(control, now)
+        found = {use.scope: used(use) for use in uses if use.window.startswith("D")}
         shares = {scope: (share, text) for scope, (share, text) in found.items() if share is not None}
-        return _report_and_ask(context, watch, control, shares, reasons, now)
+        caps = {f"{use.scope} {use.window[0]}": use.cap_nano for use in uses if use.cap_nano is not None}
+        seen = _Seen.read(context.cursor, f"{now:%Y-%m-%d}").with_caps(caps, now)
+        return _report_and_ask(context, watch, control, shares, reasons, seen, now)
 
     return bound
 
@@ -208,19 +256,18 @@ def _report_and_ask(
     control: Control,
     uses: Mapping[str, tuple[float, str]],
     reasons: Collection[str],
+    seen: _Seen,
     now: datetime,
 ) -> dg.SensorResult | dg.SkipReason:
-    """Tell of levels that are newly reached; ask for partitions whose window is over."""
-    day = f"{now:%Y-%m-%d}"
-    seen = json.loads(context.cursor or "{}")
-    told: dict[str, int] = seen["told"] if seen.get("day") == day else {}
+    """Tell of levels that are newly reached; ask for partitions whose window is over or whose bound was raised."""
+    told = dict(seen.told)
     for scope, (share, text) in sorted(uses.items()):
         level = max((level for level in LEVELS if share * 100 >= level), default=0)
         if level > told.get(scope, 0):
-            context.log.warning(f"{scope} has used {share:.0%} of its bound for {day}: {text}")
+            context.log.warning(f"{scope} has used {share:.0%} of its bound for {seen.day}: {text}")
             told[scope] = level
-    requests, choice = watch.requests(context, control, reasons, now)
-    cursor = json.dumps({"day": day, "told": told}, sort_keys=True)
+    requests, choice = watch.requests(context, control, reasons, now, seen.raised)
+    cursor = replace(seen, told=told).dump()
     full = [scope for scope, level in sorted(told.items()) if level == LEVELS[-1]]
     note = f"; at its bound until midnight UTC: {', '.join(full)}" if full else ""
     skip = None if requests else f"{choice.explanation}{note}; looking again in a minute"

@@ -21,7 +21,7 @@ from magpie.lake import Lake
 from magpie.leads import tables as t
 from magpie.leads.costs import costs_are_booked
 from magpie.llm import breaker, ledger
-from magpie.llm.backlog import CAP_REASONS, QUOTA_REASONS, Budget, choose
+from magpie.llm.backlog import CAP_REASONS, QUOTA_REASONS, Budget, choose, raised, released
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.money import to_nano, to_usd
 from magpie.llm.purpose import FREE_TIER, Limits, Purpose
@@ -87,6 +87,19 @@ def test_what_the_money_does_not_reach_is_held_back_with_the_bound_that_does_it(
     found = choose([waiting(day) for day in range(1, 4)], ORDER, None, D, budgets)
     assert [due.partition[-2:] for due in found.due] == ["03", "02"]
     assert found.held == {"a|2026-03-01": "campaign:a has no money left"}
+
+
+def test_a_larger_cap_of_its_scopes_lets_what_waits_for_money_be_due_since_then_and_nothing_else() -> None:
+    at = D - timedelta(minutes=2)
+    pending = [waiting(1, "cap_exhausted", 600), waiting(2, "cap_busy", 1), waiting(3, "cap_exhausted", -5)]
+    pending.append(Pending("lead_extractions", "b|2026-03-01", "cap_exhausted", 1, MIDNIGHT))
+    found = released(pending, lambda item: ("all", f"campaign:{item.partition[0]}"), {"campaign:a": at})
+    assert [item.not_before for item in found] == [at, pending[1].not_before, pending[2].not_before, MIDNIGHT]
+
+
+def test_a_cap_counts_as_raised_when_it_grows_or_is_taken_away_but_not_when_it_shrinks_or_begins() -> None:
+    before = {"grows": 5, "shrinks": 5, "stays": 5, "goes": 5}
+    assert raised(before, {"grows": 6, "shrinks": 4, "stays": 5, "begins": 9}) == {"grows", "goes"}
 
 
 def test_a_partition_that_a_run_is_making_is_not_asked_for_again() -> None:
@@ -216,9 +229,8 @@ def reopened(office: Office, usd: Decimal) -> Office:
     return Office(settings, office.clock, office.fake, office.instance, office.cursors, office.used)
 
 
-def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after_midnight_for_nothing_twice(
-    office: Office,
-) -> None:
+def cut_short(office: Office) -> Office:
+    """An office whose cap let seven of twelve posts be asked about."""
     probe = office.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
     assert probe.success
     assert office.statuses() == {"ok": 3}
@@ -226,6 +238,13 @@ def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after
     cut = reopened(office, Decimal(str(round(cap, 4))))
     assert answers(cut).success
     assert cut.statuses() == {"ok": 7, "pending": 5}
+    return cut
+
+
+def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after_midnight_for_nothing_twice(
+    office: Office,
+) -> None:
+    cut = cut_short(office)
     rows = cut.lake.read(t.LEAD_EXTRACTIONS).collect()
     held = rows.filter(rows["status"] == "pending")
     assert set(held["reason"]) == {"cap_exhausted"}
@@ -254,6 +273,22 @@ def test_the_cap_stops_a_backfill_in_the_middle_and_the_sensor_finishes_it_after
     again = answers(cut)
     assert again.success
     assert cut.fake.attempts == 12, "a second materialisation asks nobody"
+
+
+def test_what_a_cap_held_back_goes_on_the_same_day_when_the_cap_is_raised(office: Office) -> None:
+    cut = cut_short(office)
+    assert cut.tick_all() == []
+    office = reopened(cut, Decimal("1"))
+    asked = office.tick_all()
+    assert asked != []
+    assert office.tick_all() == [], "each is asked for once"
+    for request in asked:
+        office.perform(request)
+    assert office.statuses() == {"ok": 12}
+    assert office.fake.answered_twice == []
+    office.clock.now += timedelta(hours=1)
+    assert office.tick_all() == []
+    assert_books_balance(Store(office.control))
 
 
 def test_a_cap_is_reported_at_eighty_and_at_a_hundred_percent_once_each(

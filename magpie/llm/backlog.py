@@ -7,14 +7,16 @@ Reasons have owners, so that one partition is asked for once: what waits for mon
 counted quota is the quota's, everything else with a time is the backlog's. A row without a time waits for an event.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from magpie.control import Pending
 
 CAP_REASONS = frozenset({"cap_exhausted", "cap_busy", "credits_exhausted"})
 QUOTA_REASONS = frozenset({"quota_exhausted"})
+# What a larger cap lets go on at once; the others wait for a time that no cap changes.
+USED_UP = "cap_exhausted"
 # A tick stays short and the queue fair.
 PARTITIONS_PER_TICK = 10
 
@@ -71,6 +73,33 @@ class Budget:
     left_nano: int | None
     per_row_nano: int
     bound: str
+
+
+def raised(before: Mapping[str, int], caps: Mapping[str, int]) -> set[str]:
+    """Which caps are larger than before, or were taken away; one that is new bounds what had no bound.
+
+    Args:
+        before, caps: nano-USD by name of the bound.
+    """
+    return {name for name, cap in before.items() if name not in caps or caps[name] > cap}
+
+
+def released(
+    pending: Iterable[Pending], scopes: Callable[[Pending], Collection[str]], raised_at: Mapping[str, datetime]
+) -> list[Pending]:
+    """Let what waits for the money of a coming day or month be due since a cap of its scopes was raised.
+
+    Args:
+        scopes: that bound what a partition may cost.
+        raised_at: by scope.
+    """
+    found = []
+    for item in pending:
+        moments = [raised_at[scope] for scope in scopes(item) if scope in raised_at]
+        if moments and item.reason == USED_UP and item.not_before is not None:
+            item = replace(item, not_before=min(item.not_before, max(moments)))
+        found.append(item)
+    return found
 
 
 def choose(

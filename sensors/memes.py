@@ -22,6 +22,7 @@ from magpie.settings import Settings
 from resources.llm import Llm
 from schedules.memes import MEME_DAYS
 from sensors.run_keys import digest
+from sensors.targets import busy, made_again
 
 # A tick stays short and the queue fair: what is left waits for the next one.
 RUNS_PER_TICK = 10
@@ -84,7 +85,9 @@ def _describe_planner(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefi
 
     @dg.sensor(name="describe_planner", job=jobs["meme_days"], minimum_interval_seconds=seconds)
     def describe_planner(
-        curator: dg.ResourceParam[Curator], llm: dg.ResourceParam[Llm]
+        context: dg.SensorEvaluationContext,
+        curator: dg.ResourceParam[Curator],
+        llm: dg.ResourceParam[Llm],
     ) -> dg.SensorResult | dg.SkipReason:
         """Say whose turn it is to be described, and make their partitions again."""
         if curator.described_by_rule(llm.engine):
@@ -92,14 +95,18 @@ def _describe_planner(settings: Settings, jobs: dict[str, Any]) -> dg.SensorDefi
         planned = curator.plan_descriptions()
         if planned.is_empty():
             return dg.SkipReason("no meme waits for a description")
+        free = sorted({*planned["partition"]} - busy(context.instance))
+        if not free:
+            return dg.SkipReason(f"runs of all {planned['partition'].n_unique()} partitions wait or are under way")
         moment = planned["planned_at"][0]
         requests = [
             dg.RunRequest(
                 run_key=f"{partition}|{moment}",
                 partition_key=dg.MultiPartitionKey(dict(zip(("platform", "day"), partition.split("|"), strict=True))),
                 asset_selection=DESCRIBING,
+                tags=made_again("meme_descriptions", partition),
             )
-            for partition in planned["partition"].unique().sort()
+            for partition in free
         ]
         return dg.SensorResult(run_requests=requests)
 

@@ -33,6 +33,13 @@ from schedules.videos import CHANNEL_DAYS
 CAMPAIGN, CHANNEL, SITE, BLOG = (str(one.name) for one in (CAMPAIGNS, CHANNELS, SITES, BLOGS))
 # Its partitions are what the settings of memes know, whatever the instance holds.
 PLATFORM = "platform"
+WAITING = "magpie/waiting"
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,17 @@ def _from(asset: str, layer: tuple[str, ...] = CHANNEL_DAYS) -> tuple[str, ...]:
 def present(instance: dg.DagsterInstance, dimension: str) -> set[str]:
     """The partitions that there are of a dimension."""
     return set(PLATFORMS.get_partition_keys() if dimension == PLATFORM else instance.get_dynamic_partitions(dimension))
+
+
+def made_again(table: str, partition: str) -> dict[str, str]:
+    """Tags of a run that makes a partition again, by which `busy` knows it."""
+    return {WAITING: f"{table} {partition}"}
+
+
+def busy(instance: dg.DagsterInstance) -> set[str]:
+    """The partitions that runs are making again, or will when they have their turn."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
+    return {run.tags[WAITING].partition(" ")[2] for run in runs if WAITING in run.tags}
 
 
 # By table, upstream first: what is made from a table that waits, waits because of it.

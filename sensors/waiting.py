@@ -24,18 +24,12 @@ from magpie.llm.purpose import ALL
 from magpie.llm.store import Store
 from magpie.settings import Settings
 from resources.llm import Llm
-from sensors.targets import TARGETS, Target, present
+from sensors.targets import TARGETS, Target, busy, made_again, present
 
 # So much of a bound used is reported once, and all of it once more.
 LEVELS = (80, 100)
 # The share of a bound that is used, None without such a bound, and the same in words.
 Used = tuple[float | None, str]
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build_sensors(
@@ -118,7 +112,7 @@ class _Waiting:
         ]
         known = backlog.released(known, self._scopes, raised_at)
         budgets = self._budgets(store, known, now)
-        choice = backlog.choose(known, list(self.targets), owned, now, budgets, self._busy(context.instance))
+        choice = backlog.choose(known, list(self.targets), owned, now, budgets, busy(context.instance))
         store.close()
         return [self._request(due, now) for due in choice.due], choice
 
@@ -134,7 +128,7 @@ class _Waiting:
             job_name=target.job,
             partition_key=target.partition_key(due.partition),
             asset_selection=[dg.AssetKey(name) for name in target.assets],
-            tags={"magpie/waiting": f"{due.table} {due.partition}"},
+            tags=made_again(due.table, due.partition),
         )
 
     def _budgets(self, store: Store, pending: list[Any], now: datetime) -> dict[tuple[str, str], Budget]:
@@ -157,10 +151,6 @@ class _Waiting:
 
     def _scopes(self, item: Pending) -> tuple[str, ...]:
         return (ALL, *self.targets[item.table].scopes(item.partition))
-
-    def _busy(self, instance: dg.DagsterInstance) -> set[str]:
-        runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
-        return {run.tags["magpie/waiting"].partition(" ")[2] for run in runs if "magpie/waiting" in run.tags}
 
 
 def _daily_cost_cap(watch: _Waiting, jobs: list[Any]) -> dg.SensorDefinition:

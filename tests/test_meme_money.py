@@ -144,6 +144,21 @@ def test_nine_memes_a_quarter_of_an_hour_are_described_and_the_rest_wait_for_the
     assert_books_balance(studio.store)
 
 
+def test_a_day_whose_descriptions_are_under_way_is_not_asked_for_once_more(open_studio: Open) -> None:
+    studio = open_studio()
+    (request,) = studio.plan()
+    under_way = dg.DagsterRun("meme_days", tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED)
+    studio.instance.add_run(under_way)
+    later(studio, minutes=15)
+    asked, reason = studio.keeper.tick("describe_planner")
+    assert asked == []
+    assert "runs of all 1 partitions wait or are under way" in str(reason)
+    studio.instance.delete_run(under_way.run_id)
+    (again,) = studio.plan()
+    studio.keeper.perform(again, "meme_days")
+    assert studio.fates() == {OK: 6}
+
+
 def test_what_people_are_shown_comes_first_and_the_oldest_gets_its_place(open_studio: Open) -> None:
     studio = open_studio(6, days=2)
     shown = [f"telegram:cats:{n}" for n in (3, 4)]

@@ -21,8 +21,8 @@ from resources.llm import Llm
 from sensors.targets import TARGETS
 from tests.dagster_world import Daemon, World
 
-# A round of every sensor that looks each minute, and time for what it asks for to be in the queue.
-QUIET_S = 100
+# A round of every sensor, the planner of descriptions at the longest, and time for what it asks for to be queued.
+QUIET_S = 150
 SENSORS = ("daily_cost_cap", "quota", "backlog")
 UNKNOWN = "unknown_outcome"
 

@@ -8,8 +8,8 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,16 @@ from benchmarks.soak_site import WORKERS, Program, Site
 from magpie.llm.fake_provider import FakeProvider
 from tests.fake_channels import FakeChannels, Fault
 
-# So long a fault of the model waits for a question that it can meet.
-OPPORTUNITY_S = 75
+# So long a fault waits for what it can meet; one of a model stays, if it met nothing, until a question comes.
+OPPORTUNITY_S = 110
+# An alert falls due when the rows that waited for money are done.
+ALERT_S = 240
 DOWN_S = 20
+# An answer takes so long, and so long where they are slow.
+ANSWER_S, SLOW_ANSWER_S = 1.0, 5.0
+NOTHING = "nothing"
+# A person who asks for a fetch does not wait for what the day's files bring.
+AT_ONCE = {"dagster/priority": "10"}
 # What tells that work goes on: a step that succeeded, a question answered, a channel read, an alert that arrived.
 Sign = Literal["step", "answer", "fetch", "alert"]
 
@@ -78,9 +85,9 @@ class Scene:
     channels: FakeChannels
     hook: Hook
 
-    def asked(self, kind: str, since: int) -> int:
-        """How many requests to models met a kind of fault after so many of all."""
-        return sum(seen.outcome == kind and seen.number > since for seen in self.provider.requests)
+    def asked(self, kinds: Collection[str]) -> int:
+        """How many requests to models met these kinds of fault."""
+        return sum(seen.outcome in kinds for seen in self.provider.requests)
 
     def in_flight(self) -> int:
         return int(self.provider.counters.summary()["in_flight"])
@@ -95,24 +102,31 @@ class Trouble:
         make: brings it about, waits for what it is to meet, returns a word on what it met.
         mend: ends it.
         sign: by what recovery is told.
+        kinds: of the provider's faults that it consists of; what they met is counted in the end.
+        share: of the time, compared with the others: to meet a question takes longer.
     """
 
     name: str
     make: Callable[[Scene], str]
     mend: Callable[[Scene], None]
     sign: Sign = "step"
+    kinds: tuple[str, ...] = ()
+    share: float = 1
 
 
 @dataclass
 class Happened:
     """A fault as it was: moments by the clock, and what it met."""
 
-    name: str
-    sign: Sign
+    trouble: Trouble
     begun: float
     mended: float = 0.0
-    met: str = ""
-    notes: list[str] = field(default_factory=list)
+    said: str = ""
+
+    def met(self, scene: Scene) -> str:
+        """What it met, as far as is known by now."""
+        kinds = self.trouble.kinds
+        return _counted(scene.asked(kinds), "requests") if kinds else self.said
 
 
 def troubles() -> list[Trouble]:
@@ -128,50 +142,42 @@ def troubles() -> list[Trouble]:
         Trouble(
             "code server and its runs killed", _killed(lambda site: [site.code]), _started(lambda site: [site.code])
         ),
-        Trouble("platform (VK): 503, then 429", _platform_away, _platform_back, "fetch"),
-        Trouble("webhook of alerts: 503", _hook_away, _hook_back, "alert"),
-        Trouble("model: 429, retry after 20 s", _model("429", 6, retry_after="20"), _clear, "answer"),
-        Trouble("model: cut in the middle of an answer", _model("cut_mid_body", 2), _clear, "answer"),
-        Trouble("a worker killed in a call to a model", _kill_asking_worker, _revive),
-        Trouble("model: 500", _model("500", 9), _clear, "answer"),
-        Trouble("model: garbage for JSON, wrong shape, HTML", _garbage, _clear, "answer"),
-        Trouble("model: does not answer at all", _model("timeout_before", 2), _clear, "answer"),
-        Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer"),
+        Trouble("webhook of alerts: 503", _hook_away, _hook_back, "alert", share=3),
+        Trouble("platform (VK): 503, then 429", _platform_away, _platform_back, "fetch", share=2),
+        _model("429, retry after 20 s", *["429"] * 6, retry_after="20"),
+        _model("cut in the middle of an answer", *["cut_mid_body"] * 2),
+        Trouble("a worker killed in a call to a model", _kill_asking_worker, _revive, share=2),
+        _model("500", *["500"] * 9),
+        _model(
+            "garbage for JSON, wrong shape, HTML",
+            *("malformed_json", "schema_violation", "html_200", "schema_violation", "truncated"),
+        ),
+        _model("does not answer at all", *["timeout_before"] * 2),
+        Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer", share=2),
         Trouble("model: connection refused", _door("models", "refused", 40), _open("models"), "answer"),
     ]
 
 
-def _model(kind: str, times: int, **settings: Any) -> Callable[[Scene], str]:
+def _model(name: str, *kinds: str, **settings: Any) -> Trouble:
+    """A fault of so many answers."""
+
     def make(scene: Scene) -> str:
-        since = scene.provider.attempts
-        scene.provider.misbehave(kind, times=times, **settings)
+        for kind in kinds:
+            scene.provider.misbehave(kind, **settings)
         _wait(lambda: not scene.provider.faults.waiting(), OPPORTUNITY_S)
-        return f"{scene.asked(kind, since)} requests"
+        return f"{len(scene.provider.faults.waiting())} of {len(kinds)} have yet to meet a question"
 
-    return make
-
-
-def _garbage(scene: Scene) -> str:
-    since = scene.provider.attempts
-    kinds = ("malformed_json", "schema_violation", "html_200", "schema_violation", "truncated")
-    for kind in kinds:
-        scene.provider.misbehave(kind)
-    _wait(lambda: not scene.provider.faults.waiting(), OPPORTUNITY_S)
-    return f"{sum(scene.asked(kind, since) for kind in set(kinds))} requests"
+    return Trouble(f"model: {name}", make, lambda scene: None, "answer", tuple(set(kinds)), share=2)
 
 
 def _slow_model(scene: Scene) -> str:
-    since, scene.provider.latency_s = scene.provider.answered_total, 5.0
-    time.sleep(45)
-    return f"{scene.provider.answered_total - since} answers"
+    since, scene.provider.latency_s = scene.provider.answered_total, SLOW_ANSWER_S
+    _wait(lambda: scene.provider.answered_total >= since + 3, OPPORTUNITY_S)
+    return _counted(scene.provider.answered_total - since, "answers")
 
 
 def _quick_model(scene: Scene) -> None:
-    scene.provider.latency_s = 0.2
-
-
-def _clear(scene: Scene) -> None:
-    scene.provider.faults.clear()
+    scene.provider.latency_s = ANSWER_S
 
 
 def _door(name: Literal["bucket", "models"], mode: Mode, seconds: float) -> Callable[[Scene], str]:
@@ -179,7 +185,7 @@ def _door(name: Literal["bucket", "models"], mode: Mode, seconds: float) -> Call
         before = _steps(scene)
         getattr(scene.site, name).turn(mode)
         time.sleep(seconds)
-        return f"{seconds:.0f} s; {before}"
+        return before
 
     return make
 
@@ -192,7 +198,7 @@ def _kill_postgres(scene: Scene) -> str:
     before = _steps(scene)
     scene.site.postgres.kill()
     time.sleep(DOWN_S)
-    return f"{DOWN_S} s; {before}"
+    return before
 
 
 def _workers(site: Site) -> list[Program]:
@@ -205,7 +211,7 @@ def _killed(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], str]:
         for program in chosen(scene.site):
             program.kill()
         time.sleep(DOWN_S)
-        return f"{DOWN_S} s; {before}"
+        return before
 
     return make
 
@@ -220,7 +226,7 @@ def _started(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], None]
 
 def _kill_asking_worker(scene: Scene) -> str:
     """Kill the worker that has a question under way; answers take seconds, so that there is one."""
-    scene.provider.latency_s = 5.0
+    scene.provider.latency_s = SLOW_ANSWER_S
     port = scene.site.models.port
 
     def asking() -> list[Program]:
@@ -234,12 +240,12 @@ def _kill_asking_worker(scene: Scene) -> str:
         return bool(found)
 
     _wait(seen, OPPORTUNITY_S)
-    scene.provider.latency_s = 0.2
+    scene.provider.latency_s = ANSWER_S
     victim = found[0] if found else scene.site.workers[WORKERS[0]]
     under_way = scene.in_flight() if found else 0
     victim.kill()
     time.sleep(DOWN_S)
-    return f"worker {victim.name}, {under_way} calls under way"
+    return _counted(under_way, "calls under way")
 
 
 def _revive(scene: Scene) -> None:
@@ -254,20 +260,20 @@ def _platform_away(scene: Scene) -> str:
         Fault("/method/wall.get", status=429, headers={"Retry-After": "30"}, times=3),
     ]
     before = len(scene.channels.asked("/method"))
-    scene.site.launch("fetch_vk", {})
+    scene.site.launch("fetch_vk", AT_ONCE)
     _wait(lambda: len(scene.channels.asked("/method")) >= before + 3, OPPORTUNITY_S)
-    return f"{len(scene.channels.asked('/method')) - before} requests"
+    return _counted(len(scene.channels.asked("/method")) - before, "requests")
 
 
 def _platform_back(scene: Scene) -> None:
     scene.channels.faults = []
-    scene.site.launch("fetch_vk", {})
+    scene.site.launch("fetch_vk", AT_ONCE)
 
 
 def _hook_away(scene: Scene) -> str:
-    before, scene.hook.away = scene.hook.refused, True
-    time.sleep(75)
-    return f"75 s; {scene.hook.refused - before} alerts refused"
+    scene.hook.away = True
+    _wait(lambda: scene.hook.refused > 0, ALERT_S)
+    return _counted(scene.hook.refused, "alerts refused")
 
 
 def _hook_back(scene: Scene) -> None:
@@ -275,7 +281,11 @@ def _hook_back(scene: Scene) -> None:
 
 
 def _steps(scene: Scene) -> str:
-    return f"{len(scene.site.active())} runs under way or queued"
+    return _counted(len(scene.site.active()), "runs under way or queued")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number else NOTHING
 
 
 def _wait(so: Callable[[], bool], seconds: float) -> bool:

@@ -115,8 +115,8 @@ class Load:
             "archives": [str(self.folder / "memes")],
             "live": ["vk"],
             "local_ocr": "off",
-            # Shortened as the day is, but no more often than two cores get a batch's runs done.
-            "describe_every_min": 4,
+            # Shortened as the day is.
+            "describe_every_min": 2,
             "describe_spacing_s": 0.5,
             "describe_request_s": TIMEOUT_S,
         }

@@ -1,17 +1,18 @@
-"""Dagster's own run launcher, which can also say whether the process of a run is still there.
+"""Dagster's own run launcher for code servers that are started anew: it knows when they, and runs with them, are gone.
 
-Belongs here: that one answer. Does not belong here: launching and ending runs, which stays Dagster's own, and what is
-done about a dead run (`run_monitoring` and `run_retries` in deploy/dagster.yaml).
+Belongs here: what a code server that goes means for its runs. Does not belong here: launching and ending runs, which
+stays Dagster's own, and what is done about a dead run (`run_monitoring` and `run_retries` in deploy/dagster.yaml).
 
 Dagster 1.13 starts runs as processes of the code server and notices when one of them dies, but nobody notices when the
 code server goes with all of them, as a container does: such runs count as started for ever and keep their places in the
-queue. Its monitoring asks launchers that can tell; this one asks the code server that started the run.
+queue. Its monitoring asks launchers that can tell; this one asks the code server that started the run. And a run that
+is handed to a code server which is about to end fails, where it could wait in the queue as if the server were away.
 """
 
 import time
 
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import DefaultRunLauncher
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
+from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._grpc.types import GetCurrentRunsResult
@@ -20,6 +21,8 @@ from dagster._serdes.config_class import ConfigurableClassData
 
 # A code server is back within a minute or two; what is away for longer has taken its processes along.
 UNREACHABLE_S = 600
+# What a code server answers that was told to end; Dagster has no class of error for it.
+ENDING = "after telling it to shut down"
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -28,6 +31,19 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(inst_data)
         self._away_since: dict[str, float] = {}
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Hand a run to its code server.
+
+        Raises:
+            DagsterUserCodeUnreachableError: the server is away or about to be; the queue tries again.
+        """
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if ENDING not in str(error):
+                raise
+            raise DagsterUserCodeUnreachableError("the code server is being shut down") from error
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -1,5 +1,6 @@
 """Runs whose process is gone: their code server looks after them though its storage was away, the launcher notices."""
 
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -8,16 +9,18 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
+from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc import proxy_server, server
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
 from runs import launcher as launchers
 from runs.code_server import patient
-from runs.launcher import UNREACHABLE_S, WatchedRunLauncher
+from runs.launcher import ENDING, UNREACHABLE_S, WatchedRunLauncher
 
 TAGS = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": 1})}
 
@@ -111,6 +114,33 @@ def test_a_run_that_ended_meanwhile_is_not_asked_about(
     instance.report_run_failed(run)
     knowing(monkeypatch)
     assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Tried to start a run on a server after telling it to shut down", DagsterUserCodeUnreachableError),
+        ("there is no such job", DagsterLaunchFailedError),
+    ],
+)
+def test_a_run_for_a_code_server_that_is_about_to_end_waits_in_the_queue_as_if_it_were_away(
+    launcher: WatchedRunLauncher,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    kind: type[Exception],
+) -> None:
+    def refused(*_: Any) -> None:
+        raise DagsterLaunchFailedError(said)
+
+    monkeypatch.setattr(DefaultRunLauncher, "launch_run", refused)
+    with pytest.raises(kind):
+        launcher.launch_run(LaunchRunContext(started(instance), None))
+
+
+def test_dagsters_code_server_still_says_it_in_these_words() -> None:
+    servers = (inspect.getsource(server), inspect.getsource(proxy_server))
+    assert all(ENDING in source for source in servers)
 
 
 def test_a_look_that_finds_the_storage_away_is_told_and_the_next_one_is_made(

@@ -231,7 +231,7 @@ def judge(scene: Scene, story: Story, folder: Path, drain: Drain) -> None:
     Load(folder).settings_file(scene.site.models.url, LARGE_CAP, allow_double_payment=True)
     scene.site.reload()
     story.figures["rows_of_unknown_outcome"] = sum(item.rows for item in drain.decide_unknown())
-    story.wrong += [] if drain.until_done(600) else ["not finished: work was left when its time was over"]
+    story.wrong += [] if drain.until_done(1200) else ["not finished: work was left when its time was over"]
     again = len([seen for seen in scene.provider.requests if seen.billed]) - asked_before
     story.figures["answers_after_that_decision"] = again
     story.say("one process makes the same, undisturbed")

@@ -28,6 +28,8 @@ DOWN_S = 20
 # An answer takes so long, and so long where they are slow.
 ANSWER_S, SLOW_ANSWER_S = 1.0, 5.0
 NOTHING = "nothing"
+# In the body of every question for text that costs money.
+PAID = "gpt-6"
 # A person who asks for a fetch does not wait for what the day's files bring.
 AT_ONCE = {"dagster/priority": "10"}
 # What tells that work goes on: a step that succeeded, a question answered, a channel read, an alert that arrived.
@@ -151,6 +153,8 @@ def troubles() -> list[Trouble]:
         _model(
             "garbage for JSON, wrong shape, HTML",
             *("malformed_json", "schema_violation", "html_200", "schema_violation", "truncated"),
+            # Of what a free model says of a meme, each key that can be read counts: half an answer is another answer.
+            match=PAID,
         ),
         _model("does not answer at all", *["timeout_before"] * 2),
         Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer", share=2),

@@ -20,10 +20,12 @@ from benchmarks.soak_site import WORKERS, Program, Site
 from magpie.llm.fake_provider import FakeProvider
 from tests.fake_channels import FakeChannels, Fault
 
-# So long a fault waits for what it can meet; one of a model stays, if it met nothing, until a question comes.
-OPPORTUNITY_S = 110
+# So long a fault waits for what it can meet, where it needs a moment of its own.
+OPPORTUNITY_S = 200
+# So long one waits that stays until a question comes.
+STAYING_S = 60
 # An alert falls due when the rows that waited for money are done.
-ALERT_S = 240
+ALERT_S = 330
 DOWN_S = 20
 # An answer takes so long, and so long where they are slow.
 ANSWER_S, SLOW_ANSWER_S = 1.0, 5.0
@@ -148,7 +150,7 @@ def troubles() -> list[Trouble]:
         Trouble("platform (VK): 503, then 429", _platform_away, _platform_back, "fetch", share=2),
         _model("429, retry after 20 s", *["429"] * 6, retry_after="20"),
         _model("cut in the middle of an answer", *["cut_mid_body"] * 2),
-        Trouble("a worker killed in a call to a model", _kill_asking_worker, _revive, share=2),
+        Trouble("a worker killed in a call to a model", _kill_asking_worker, _revive, share=3),
         _model("500", *["500"] * 9),
         _model(
             "garbage for JSON, wrong shape, HTML",
@@ -157,7 +159,7 @@ def troubles() -> list[Trouble]:
             match=PAID,
         ),
         _model("does not answer at all", *["timeout_before"] * 2),
-        Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer", share=2),
+        Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer", share=3),
         Trouble("model: connection refused", _door("models", "refused", 40), _open("models"), "answer"),
     ]
 
@@ -168,10 +170,10 @@ def _model(name: str, *kinds: str, **settings: Any) -> Trouble:
     def make(scene: Scene) -> str:
         for kind in kinds:
             scene.provider.misbehave(kind, **settings)
-        _wait(lambda: not scene.provider.faults.waiting(), OPPORTUNITY_S)
+        _wait(lambda: not scene.provider.faults.waiting(), STAYING_S)
         return f"{len(scene.provider.faults.waiting())} of {len(kinds)} have yet to meet a question"
 
-    return Trouble(f"model: {name}", make, lambda scene: None, "answer", tuple(set(kinds)), share=2)
+    return Trouble(f"model: {name}", make, lambda scene: None, "answer", tuple(set(kinds)), share=1.5)
 
 
 def _slow_model(scene: Scene) -> str:

@@ -31,7 +31,7 @@ LIVE_CHANNEL = "live_soak"
 # A channel each, so that a later export changes no earlier one.
 MOST_EXPORTS = 60
 # So little that some questions are answered and some are not; and what a user raises it to.
-SMALL_CAP, LARGE_CAP = Decimal("0.008"), Decimal("5.00")
+SMALL_CAP, LARGE_CAP = Decimal("0.004"), Decimal("5.00")
 # A call that nobody answers is given up after so long; users wait for two minutes.
 TIMEOUT_S = 15
 WORDS = [

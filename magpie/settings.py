@@ -23,6 +23,7 @@ from magpie.memes.settings import Memes, MemeSource
 from magpie.persona.settings import Blog, Persona
 from magpie.strict import FunctionChoice, Strict, Usd
 from magpie.videos.settings import Channel, Videos
+from magpie.yaml_text import read_yaml
 
 CONFIG_FILE = "magpie.yaml"
 # What money is counted for beside everything (`all`).
@@ -359,7 +360,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError(f"the settings file {path} is not UTF-8; save it as UTF-8") from None
     try:
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         raise UserError(f"{path.name} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):

@@ -4,6 +4,7 @@ Belongs here: executing a layer, telling how far it is, making the Dagster home.
 product has, over which days (`courses.py`), and what an asset does.
 """
 
+import gc
 import logging
 import os
 import re
@@ -17,7 +18,6 @@ from typing import Any, NoReturn
 
 import dagster as dg
 import sqlalchemy as sa
-import yaml
 from dagster_shared.error import SerializableErrorInfo
 
 from dbt_project.prepare import prepare
@@ -26,10 +26,13 @@ from magpie.llm.money import shown
 from magpie.llm.progress import TaskState
 from magpie.running import Progress, RunOutcome, RunRequest
 from magpie.settings import Settings
+from magpie.yaml_text import read_yaml
 from runs import event_log
 from runs.courses import COURSES, Course, courses_of
 
 INSTANCE_FILE = "dagster.yaml"
+# How many more objects there are than at the last look before Python looks for cycles among the youngest; it has 700.
+YOUNGEST_OBJECTS = 50_000
 # More failed runs than this are as telling as this many.
 MOST_FAILED = 1000
 # The project's own messages say it all; the class of any other error is half of what it tells.
@@ -117,7 +120,7 @@ class DagsterRunner:
     def run(self, settings: Settings, request: RunRequest, report: Callable[[Progress], None]) -> RunOutcome:
         chosen = courses_of(settings, request)
         prepare_instance(settings)
-        with dg.DagsterInstance.get() as instance:
+        with dg.DagsterInstance.get() as instance, _seldom_collected():
             watch = _Watch(report)
             course = Course(settings, request, instance, _Layers(instance, watch))
             for name in chosen:
@@ -176,7 +179,7 @@ def prepare_instance(settings: Settings) -> None:
 
 def _instance_file(text: str, home: Path) -> str:
     """The project's dagster.yaml for one home; where it names no storage, the event log keeps its databases open."""
-    named = yaml.safe_load(text) or {}
+    named = read_yaml(text) or {}
     return text if {"storage", "event_log_storage"} & named.keys() else f"{text}\n{event_log.settings_of(home)}"
 
 
@@ -207,6 +210,17 @@ def _cause(error: SerializableErrorInfo | None) -> str | None:
     while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     return OWN_ERROR.sub("", error.message) if error is not None else None
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let Python look for cycles seldom: Dagster makes objects by the hundred thousand, few of them in cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(YOUNGEST_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

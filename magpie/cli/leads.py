@@ -23,6 +23,7 @@ from magpie.leads.replay import replay as replay_rows
 from magpie.leads.why import Story, fullname_of
 from magpie.leads.why import why as story_of
 from magpie.settings import load_settings
+from magpie.yaml_text import read_yaml
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(review)
@@ -85,7 +86,7 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
             raise UserError(f"--set {pair!r} is not NAME=VALUE; for example --set min_fused=0.4")
         outer, dot, inner = name.strip().partition(".")
         try:
-            parsed = yaml.safe_load(value)
+            parsed = read_yaml(value)
         except yaml.YAMLError:
             raise UserError(f"--set {pair!r}: the value is not valid YAML; quote it") from None
         if dot:

@@ -9,10 +9,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from magpie.errors import UserError
+from magpie.yaml_text import read_yaml
 
 SECONDS_PER_DAY = 86_400
 # Looking further back for an equal text than the corpus window reaches would make a day depend on data that its
@@ -109,7 +109,5 @@ class GateSettings(BaseModel):
 @cache
 def calibrations() -> dict[str, dict[str, float]]:
     """Return model -> w_cos, cosine_threshold, keyword_alt_cosine, min_fused."""
-    loaded: dict[str, dict[str, float]] = yaml.safe_load(
-        (files("magpie.leads") / "calibration.yaml").read_text("utf-8")
-    )
+    loaded: dict[str, dict[str, float]] = read_yaml((files("magpie.leads") / "calibration.yaml").read_text("utf-8"))
     return loaded

@@ -13,11 +13,11 @@ from datetime import date
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from magpie.errors import UserError
 from magpie.llm.image_sizes import Size, SizeRule, Sizes, parsed
+from magpie.yaml_text import read_yaml
 
 Kind = Literal["text", "embedding", "moderation", "image"]
 Quality = Literal["basic", "quality", "premium"]
@@ -192,7 +192,7 @@ class Models:
         Raises:
             UserError: an override does not have the form of the registry, or contradicts it.
         """
-        own = _File.model_validate(yaml.safe_load((files("magpie.llm") / "models.yaml").read_text("utf-8")))
+        own = _File.model_validate(read_yaml((files("magpie.llm") / "models.yaml").read_text("utf-8")))
         try:
             given = _Overrides.model_validate(dict(overrides or {}))
         except ValidationError as error:

@@ -16,8 +16,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, Protocol
 
-import yaml
-
 from magpie.llm import journal
 from magpie.llm.engine import OFFLINE, Engine
 from magpie.llm.gateway import Answered, Gateway
@@ -27,6 +25,7 @@ from magpie.llm.purpose import Purpose
 from magpie.llm.refusal import FINAL, INVALID_S, TRY_NEXT, Refused, after
 from magpie.llm.request import Ask
 from magpie.llm.store import LedgerUnavailable
+from magpie.yaml_text import read_yaml
 
 FailMode = Literal["closed", "open"]
 
@@ -199,7 +198,7 @@ def _plain(text: str) -> str:
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    listed = yaml.safe_load((files("magpie.llm") / "moderation.yaml").read_text("utf-8"))
+    listed = read_yaml((files("magpie.llm") / "moderation.yaml").read_text("utf-8"))
     return tuple((name, _pattern(**rules)) for name, rules in sorted(listed.items()))
 
 

@@ -38,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, m
 from magpie.errors import UserError
 from magpie.llm.money import per_million, to_nano
 from magpie.llm.reply import Usage
+from magpie.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
@@ -284,7 +285,7 @@ def _read(path: Path | None) -> Mapping[str, _ModelRow]:
     if path is None or not path.exists():
         return {}
     try:
-        return _PricesFile.model_validate(yaml.safe_load(path.read_text("utf-8")) or {}).root
+        return _PricesFile.model_validate(read_yaml(path.read_text("utf-8")) or {}).root
     except OSError as error:
         raise UserError(f"cannot read the price list {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -16,9 +16,9 @@ from importlib.resources import files
 from typing import Any
 
 import polars as pl
-import yaml
 
 from magpie.memes.settings import Memes
+from magpie.yaml_text import read_yaml
 
 # The first that holds is told.
 CATEGORIES = ("ads", "gambling", "crypto", "bank", "tax_id", "adult", "piracy")
@@ -142,5 +142,5 @@ def _lexicon(language: str) -> dict[str, Any]:
     file = files("magpie.memes") / "lexicon" / f"{language}.yaml"
     if not language.isalpha() or not file.is_file():
         return {}
-    loaded: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    loaded: dict[str, Any] = read_yaml(file.read_text("utf-8"))
     return loaded

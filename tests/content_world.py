@@ -6,36 +6,29 @@ tests.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
-import sqlalchemy as sa
 
 from assets.partitions import RANGE_END, RANGE_START, site_range
-from definitions import build_definitions
 from magpie.content import reviews
 from magpie.content import tables as t
 from magpie.content.settings import Content, Site
 from magpie.content.stages import Desk
 from magpie.llm.fake_provider import FakeProvider
-from magpie.llm.money import to_usd
-from magpie.llm.schema import llm_call
-from magpie.llm.store import Store
 from magpie.settings import LLM, Settings
 from magpie.tables import Table
-from resources.llm import Llm
 from sensors.content import sync_sites
 from tests.dagster_world import Daemon, World, changed, rows, sample_settings
-from tests.gateway_world import KEYS
+from tests.instances import fresh_instance
 from tests.ledger_world import FakeClock
+from tests.product_world import ProductWorld
 
 D0 = date(2026, 3, 2)
 # After all batches; nothing is in the future then.
@@ -218,40 +211,17 @@ class Pen:
         return {"featured_prompt": scenes[0], "in_article_prompts": list(scenes[1:]), "alt_texts": alts}
 
 
-class Press:
-    """Keywords on disk, definitions over rules or the fake provider, and a clock moved by hand.
+class Press(ProductWorld[Editor]):
+    """Keywords on disk, definitions over rules or the fake provider, and a clock moved by hand."""
 
-    Args:
-        checks: whether a run holds its rows against the asset checks.
-        more: of the engine.
-    """
+    product = "content"
+    daemon_of = Editor
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: FakeClock,
-        instance: dg.DagsterInstance,
-        *,
-        checks: bool = False,
-        **more: Any,
-    ) -> None:
-        self.settings, self.clock, self.instance = settings, clock, instance
-        world = World(settings, dg.Definitions(), instance)
-        self.lake, self.control = world.lake, world.control
-        self.store = Store(self.control)
-        env = {} if settings.llm.provider == "offline" else KEYS
-        llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=env, **more)
-        desk = Desk(settings, self.lake, self.control, clock)
-        sync_sites(instance, settings)
-        defs = build_definitions(settings, ["content"], checks=checks, llm=llm, desk=desk)
-        self.world = World(settings, defs, instance)
-        self.editor = Editor(self.world)
+    def sync(self) -> None:
+        sync_sites(self.instance, self.settings)
 
-    def again(self, settings: Settings | None = None, **more: Any) -> "Press":
-        """A new process over the same home, perhaps under other settings."""
-        after = Press(settings or self.settings, self.clock, self.instance, **more)
-        after.editor.cursors, after.editor.used = self.editor.cursors, self.editor.used
-        return after
+    def resources(self) -> dict[str, Any]:
+        return {"desk": Desk(self.settings, self.lake, self.control, self.clock)}
 
     def land(self) -> None:
         self.world.run("content_landing")
@@ -262,23 +232,10 @@ class Press:
         """Make days of a site; without `last` the first alone."""
         return self.world.run("site_days", check, tags=site_range(site, first, last or first))
 
-    def rows(self, table: Table) -> pl.DataFrame:
-        return rows(self.lake, table)
-
-    def fates(self, table: Table) -> dict[tuple[str, str | None], int]:
-        return dict(Counter(self.rows(table).select("status", "reason").rows()))
-
     def decide(self, kind: str, ref: str, action: str, **payload: Any) -> None:
         """As an editor would, a minute after the last decision."""
         self.clock.now += timedelta(minutes=1)
         reviews.decide(self.control, self.lake, kind, ref, action, "editor", payload, self.clock())
-
-    def booked_usd(self) -> Decimal:
-        query = sa.select(sa.func.coalesce(sa.func.sum(llm_call.c.cost_nano), 0))
-        return to_usd(int(self.store.read(lambda c: c.execute(query).scalar_one())))
-
-    def estimates(self) -> list[int]:
-        return list(self.store.read(lambda c: c.execute(sa.select(llm_call.c.est_nano)).scalars()))
 
 
 Open = Callable[..., Press]
@@ -287,5 +244,5 @@ Open = Callable[..., Press]
 @contextmanager
 def pressing(settings: Settings, clock: FakeClock | None = None, **more: Any) -> Iterator[Press]:
     """A press with an instance of its own."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Press(settings, clock or FakeClock(AT), instance, **more)

@@ -7,23 +7,16 @@ import json
 import os
 import pickle
 import shutil
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 import pytest
-import sqlalchemy as sa
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from dagster._core.storage.event_log import InMemoryEventLogStorage
-from dagster._core.storage.runs import InMemoryRunStorage
 from filelock import FileLock
 
 from assets.partitions import lead_range
@@ -40,42 +33,10 @@ from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, RED
 from sensors.content import sync_sites
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
+from tests.instances import fresh_instance
 
 T = TypeVar("T")
 
-
-def _held_open(anew: Callable[[Any], AbstractContextManager[sa.Connection]]) -> Callable[[Any], Any]:
-    """How a database in memory gives its connection: the main thread has one that stays open."""
-
-    @contextmanager
-    def connect(storage: Any) -> Iterator[sa.Connection]:
-        if threading.current_thread() is not threading.main_thread():
-            with anew(storage) as connection:
-                yield connection
-            return
-        with getattr(storage, "_db_lock", nullcontext()), storage._held_conn.begin():
-            yield storage._held_conn
-
-    return connect
-
-
-_read_migrations = ScriptDirectory.from_config
-
-
-@cache
-def _migrations(place: str) -> ScriptDirectory:
-    config = Config()
-    config.set_main_option("script_location", place)
-    return _read_migrations(config)
-
-
-# Each new database of Dagster, of which every instance and every run has some, reads all migrations as modules anew.
-ScriptDirectory.from_config = lambda config: _migrations(str(config.get_main_option("script_location")))
-# Dagster opens its databases in memory anew for each statement, which is a tenth of a run; they hold one open anyway.
-InMemoryEventLogStorage._connect = _held_open(InMemoryEventLogStorage._connect)  # type: ignore[method-assign]
-InMemoryRunStorage.connect = _held_open(InMemoryRunStorage.connect)  # type: ignore[method-assign]
-# It asks the database before each use of a table; all are there from the beginning.
-InMemoryEventLogStorage.has_table = lambda storage, table_name: True  # type: ignore[method-assign]
 
 REPO = Path(__file__).parent.parent
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 11)
@@ -143,7 +104,7 @@ def world(
 
     All products with their checks take a quarter of a second, so a test names the one that it is about.
     """
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         sync_campaigns(instance, settings)
         sync_channels(instance, settings)
         sync_sites(instance, settings)
@@ -191,6 +152,21 @@ class Daemon:
         assert told is not None
         several = isinstance(told, Iterator | list)
         return [item for item in (told if several else [told]) if isinstance(item, dg.RunRequest)]
+
+    def failed(self, result: dg.ExecuteInProcessResult, sensor: str) -> list[Any]:
+        """What a run failure sensor says of a failed run."""
+        repository = self.world.defs.get_repository_def()
+        (failure,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.RUN_FAILURE]
+        context = dg.build_run_status_sensor_context(
+            sensor_name=sensor,
+            dagster_instance=self.world.instance,
+            dagster_run=result.dagster_run,
+            dagster_event=failure,
+            repository_def=repository,
+            resources=self.world.resources("control", "llm"),
+        ).for_run_failure()
+        told: Any = repository.get_sensor_def(sensor)(context)
+        return list(told)
 
     def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
         more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}

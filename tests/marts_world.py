@@ -18,6 +18,7 @@ from dbt_project.build import MartPreview
 from magpie.content.settings import Content
 from magpie.settings import Settings
 from tests.dagster_world import made_once
+from tests.instances import fresh_instance
 
 # Each of them has a function `fill` that writes its rows; no two write the same partition of a table.
 FILLED_BY = (
@@ -84,7 +85,7 @@ def _side_by_side(home: Path) -> Built:
     (home / "watch").mkdir(parents=True)
     (home / "watch" / "sitecustomize.py").write_text(WATCH_NETWORK, "utf-8")
     network = home / "network.log"
-    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+    with pytest.MonkeyPatch.context() as patch, fresh_instance() as instance:
         patch.setenv("PYTHONPATH", str(home / "watch"))
         patch.setenv("NETWORK_WATCH", str(network))
         assert build_marts(settings, instance).success

@@ -19,9 +19,9 @@ from assets.partitions import RANGE_END, RANGE_START
 from definitions import build_definitions
 from magpie.blobs import Blobs
 from magpie.control import Control
+from magpie.lake import Lake
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.schema import llm_call
-from magpie.llm.store import Store
 from magpie.memes import logs
 from magpie.memes import tables as t
 from magpie.memes.serving import Recommender
@@ -33,8 +33,8 @@ from magpie.tables import Table
 from resources.llm import Llm
 from tests.dagster_world import Daemon, World, changed, rows, sample_settings
 from tests.gateway_world import KEYS
-from tests.ledger_world import FakeClock
 from tests.pictures import encoded, noise
+from tests.product_world import ProductWorld
 
 D0 = date(2026, 3, 2)
 # After all days of the sample; nothing in it is in the future then.
@@ -144,10 +144,17 @@ def located(
         ["memes"],
         checks=checks,
         llm=llm or Llm(settings, control, clock=clock, env={}),
-        curator=Curator(settings, lake, control, Blobs(settings.blobs), web, clock),
-        recommender=Recommender(settings, lake, control, clock=clock),
+        **curating(settings, lake, control, clock, web),
     )
     return World(settings, defs, instance)
+
+
+def curating(settings: Settings, lake: Lake, control: Control, clock: Clock, web: Web | None = None) -> dict[str, Any]:
+    """The resources of memes at a time of their own."""
+    return {
+        "curator": Curator(settings, lake, control, Blobs(settings.blobs), web, clock),
+        "recommender": Recommender(settings, lake, control, clock=clock),
+    }
 
 
 @dataclass
@@ -196,32 +203,15 @@ class Eye:
         return self.reply(body["model"])
 
 
-class Studio:
+class Studio(ProductWorld[Keeper]):
     """Pictures on disk, definitions over the fake provider, and a clock moved by hand."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: FakeClock,
-        instance: dg.DagsterInstance,
-        env: dict[str, str] | None = None,
-        *,
-        checks: bool = False,
-        **more: Any,
-    ) -> None:
-        self.settings, self.clock, self.instance = settings, clock, instance
-        self.control = Control(settings.control_database)
-        self.store = Store(self.control)
-        keys = {"OPENROUTER_API_KEY": KEYS["OPENROUTER_API_KEY"]} if env is None else env
-        self.llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=keys, **more)
-        self.world = located(settings, instance, clock, self.llm, checks=checks)
-        self.keeper = Keeper(self.world)
+    product = "memes"
+    keys = {"OPENROUTER_API_KEY": KEYS["OPENROUTER_API_KEY"]}
+    daemon_of = Keeper
 
-    def again(self, settings: Settings | None = None, **more: Any) -> "Studio":
-        """A new process over the same home, perhaps under other settings."""
-        after = Studio(settings or self.settings, self.clock, self.instance, **more)
-        after.keeper.cursors, after.keeper.used = self.keeper.cursors, self.keeper.used
-        return after
+    def resources(self) -> dict[str, Any]:
+        return curating(self.settings, self.lake, self.control, self.clock)
 
     def make(self, first: date = D0, last: date | None = None, check: bool = True) -> dg.ExecuteInProcessResult:
         """Land the files and make the days of Telegram, up to the last of any file."""
@@ -231,22 +221,21 @@ class Studio:
 
     def plan(self) -> list[dg.RunRequest]:
         """What describe_planner asks for now."""
-        return self.keeper.tick("describe_planner")[0]
+        return self.daemon.tick("describe_planner")[0]
 
     def describe(self) -> list[dg.RunRequest]:
         """Let the planner plan, and make what it asks for."""
         asked = self.plan()
         for request in asked:
-            self.keeper.perform(request, "meme_days")
+            self.daemon.perform(request, "meme_days")
         return asked
 
     def descriptions(self) -> pl.DataFrame:
         return rows(self.world.lake, t.MEME_DESCRIPTIONS)
 
-    def fates(self) -> dict[tuple[str, str | None], int]:
+    def described(self) -> dict[tuple[str, str | None], int]:
         """How many descriptions there are of each status and reason."""
-        counted = self.descriptions().group_by("status", "reason").len()
-        return {(status, reason): count for status, reason, count in counted.iter_rows()}
+        return self.fates(t.MEME_DESCRIPTIONS)
 
     def planned(self) -> pl.DataFrame:
         return logs.DESCRIBE_QUEUE.read(self.control).sort("planned_at", "rank")

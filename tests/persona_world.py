@@ -6,38 +6,31 @@ tests.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
-import sqlalchemy as sa
 
 from assets.partitions import RANGE_END, RANGE_START, lead_range
-from definitions import build_definitions
 from magpie.blobs import Blobs
 from magpie.llm.fake_provider import FakeProvider
-from magpie.llm.money import to_usd
-from magpie.llm.schema import llm_call
-from magpie.llm.store import Store
 from magpie.persona import logs, reviews
 from magpie.persona import tables as t
 from magpie.persona.settings import Blog, Persona
 from magpie.persona.stages import Reader
 from magpie.settings import LLM, Settings
 from magpie.tables import Table
-from resources.llm import Llm
 from schedules.persona import BLOG_DAYS, BLOG_POSTS
 from sensors.persona import sync_blogs
-from tests.dagster_world import Daemon, World, changed, rows, sample_settings
-from tests.gateway_world import KEYS
+from tests.dagster_world import Daemon, changed, sample_settings
+from tests.instances import fresh_instance
 from tests.ledger_world import FakeClock
+from tests.product_world import ProductWorld
 
 BLOG = "night-desk"
 # Before it, the blog posted what the offline writer reads.
@@ -218,40 +211,17 @@ class Pen:
         return json.dumps({"body": said, "tags": ["snail"]})
 
 
-class Office:
-    """Pages on disk, definitions over rules or the fake provider, and a clock moved by hand.
+class Office(ProductWorld[Clerk]):
+    """Pages on disk, definitions over rules or the fake provider, and a clock moved by hand."""
 
-    Args:
-        checks: whether a run holds its rows against the asset checks.
-        more: of the engine.
-    """
+    product = "persona"
+    daemon_of = Clerk
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: FakeClock,
-        instance: dg.DagsterInstance,
-        *,
-        checks: bool = False,
-        **more: Any,
-    ) -> None:
-        self.settings, self.clock, self.instance = settings, clock, instance
-        world = World(settings, dg.Definitions(), instance)
-        self.lake, self.control = world.lake, world.control
-        self.store = Store(self.control)
-        env = {} if settings.llm.provider == "offline" else KEYS
-        llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=env, **more)
-        reader = Reader(settings, self.lake, self.control, Blobs(settings.blobs), None, clock)
-        sync_blogs(instance, settings)
-        defs = build_definitions(settings, ["persona"], checks=checks, llm=llm, reader=reader)
-        self.world = World(settings, defs, instance)
-        self.clerk = Clerk(self.world)
+    def sync(self) -> None:
+        sync_blogs(self.instance, self.settings)
 
-    def again(self, settings: Settings | None = None, **more: Any) -> "Office":
-        """A new process over the same home, perhaps under other settings."""
-        after = Office(settings or self.settings, self.clock, self.instance, **more)
-        after.clerk.cursors, after.clerk.used = self.clerk.cursors, self.clerk.used
-        return after
+    def resources(self) -> dict[str, Any]:
+        return {"reader": Reader(self.settings, self.lake, self.control, Blobs(self.settings.blobs), None, self.clock)}
 
     def land(self) -> None:
         self.world.run("persona_landing")
@@ -270,12 +240,6 @@ class Office:
         self.read(first - timedelta(days=1), last or first)
         self.make(first, last)
 
-    def rows(self, table: Table) -> pl.DataFrame:
-        return rows(self.lake, table)
-
-    def fates(self, table: Table) -> dict[tuple[str, str | None], int]:
-        return dict(Counter(self.rows(table).select("status", "reason").rows()))
-
     def review(self, outbox_id: str, action: str, **more: Any) -> None:
         """As a person would, a minute after the last decision."""
         self.clock.now += timedelta(minutes=1)
@@ -286,18 +250,11 @@ class Office:
         self.clock.now += timedelta(minutes=1)
         logs.DELETIONS.append(self.control, [{"blog": BLOG, "item": item, "actor": "reader", "at": self.clock()}])
 
-    def booked_usd(self) -> Decimal:
-        query = sa.select(sa.func.coalesce(sa.func.sum(llm_call.c.cost_nano), 0))
-        return to_usd(int(self.store.read(lambda c: c.execute(query).scalar_one())))
-
-    def estimates(self) -> list[int]:
-        return list(self.store.read(lambda c: c.execute(sa.select(llm_call.c.est_nano)).scalars()))
-
 
 @contextmanager
 def office_of(settings: Settings, clock: FakeClock | None = None, **more: Any) -> Iterator[Office]:
     """An office with an instance of its own."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Office(settings, clock or FakeClock(AT), instance, **more)
 
 

@@ -24,6 +24,7 @@ from magpie.settings import ALERT_KINDS, Alerts, Settings
 from magpie.sources.web import Web
 from sensors import alerts as sensor
 from tests.dagster_world import sample_settings
+from tests.instances import fresh_instance
 from tests.ledger_world import NOON, Books, FakeClock
 
 SECRET = "https://hooks.example/T0/very-secret-part"
@@ -272,7 +273,7 @@ def watch(settings: Settings, control: Control, hook: Hook, monkeypatch: pytest.
 def test_an_asset_that_misses_its_time_is_told_and_so_is_its_return(watch: Watch, hook: Hook) -> None:
     key = dg.AssetKey("leads_current")
     states = [FreshnessState.UNKNOWN, FreshnessState.FAIL, FreshnessState.PASS]
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         for before, after in pairwise(states):
             instance.report_runless_asset_event(dg.AssetMaterialization(key))
             change = FreshnessStateChange(
@@ -290,7 +291,7 @@ def test_an_asset_that_misses_its_time_is_told_and_so_is_its_return(watch: Watch
 def test_a_failed_try_is_repeated_after_some_minutes_and_not_every_minute(watch: Watch, hook: Hook) -> None:
     hook.statuses = [500, 500]
     watch.control.record_pending("leads", ["a|b"], [Pending("leads", "a|b", "cap_exhausted", 3, None)])
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         for _ in range(4 * sensor.MINUTES_BETWEEN_TRIES):
             watch.tick(instance)
     assert len(watch.used) == 3, "two tries that failed, and the one that did not"
@@ -300,7 +301,7 @@ def test_a_failed_try_is_repeated_after_some_minutes_and_not_every_minute(watch:
 def test_without_an_address_nothing_is_noted(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ADDRESS)
     watch.control.record_pending("leads", ["a|b"], [Pending("leads", "a|b", "cap_exhausted", 3, None)])
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         assert ADDRESS in watch.tick(instance)
         assert sensor.send_alerts.execute_in_process(instance=instance, resources=watch.resources).success
     assert unsent(watch.control).is_empty()
@@ -309,7 +310,7 @@ def test_without_an_address_nothing_is_noted(watch: Watch, monkeypatch: pytest.M
 def test_the_address_is_in_no_log_of_the_job(watch: Watch, hook: Hook, capfd: pytest.CaptureFixture[str]) -> None:
     hook.statuses = [500]
     note(watch.control, ALERT_KINDS, [CAP], datetime(2026, 11, 20, tzinfo=UTC))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         sensor.send_alerts.execute_in_process(instance=instance, resources=watch.resources)
     told = capfd.readouterr().err
     assert "alerts wait" in told and "secret-token" not in told

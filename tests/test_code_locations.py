@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dagster_world import REPO, sample_settings
+from marts_world import Built, built  # noqa: F401 - a fixture
 
 from dbt_project.prepare import prepare
 
@@ -79,8 +81,10 @@ def test_importing_the_definitions_loads_no_library_that_only_some_runs_need(
 
 
 @pytest.mark.slow
-def test_dagster_validates_both_code_locations(tmp_path: Path) -> None:
-    prepare(sample_settings(tmp_path / "home"))
+def test_dagster_validates_both_code_locations(built: Built, tmp_path: Path) -> None:  # noqa: F811
+    # What dbt makes of the project is the same for every home.
+    shutil.copytree(built.settings.home / "dbt", tmp_path / "home" / "dbt")
+    assert prepare(sample_settings(tmp_path / "home")) is False
     (tmp_path / "dagster").mkdir()
     names = [place["python_module"]["location_name"] for place in _workspace()["load_from"]]
     assert names == ["magpie", "marts"]

@@ -157,11 +157,11 @@ def test_while_nobody_can_moderate_articles_wait_and_are_finished_for_nothing_af
     assert row["content_html"]
     assert press.rows(t.IMAGE_PROMPTS).is_empty(), "nothing follows from a text that nobody looked at"
     fake.faults.clear()
-    assert press.editor.tick("backlog")[0] == []
+    assert press.daemon.tick("backlog")[0] == []
     press.clock.now = row["not_before"] + timedelta(seconds=1)
-    (request,) = press.editor.tick("backlog")[0]
+    (request,) = press.daemon.tick("backlog")[0]
     assert selected(request) == ("articles", "image_prompts", "article_images")
-    press.editor.perform(request, "")
+    press.daemon.perform(request, "")
     assert [press.fates(table) for table in (t.ARTICLES, t.ARTICLE_IMAGES)] == [{OK: 1}, {OK: 1}]
     assert pen.asked.count("generate_article") == 1
     assert fake.answered_twice == []
@@ -199,12 +199,12 @@ def test_a_cap_stops_in_the_middle_and_the_rest_is_finished_after_midnight_and_n
     waiting = cut.rows(t.ARTICLES).filter(status="pending")
     assert set(waiting.select("not_before", "attempts").rows()) == {(MIDNIGHT, 0)}
     assert cut.booked_usd() <= cap
-    assert cut.editor.tick("daily_cost_cap")[0] == []
+    assert cut.daemon.tick("daily_cost_cap")[0] == []
 
     cut.clock.now = MIDNIGHT + timedelta(minutes=1)
     for _ in range(4):
-        for request in cut.editor.tick("daily_cost_cap")[0]:
-            cut.editor.perform(request, "")
+        for request in cut.daemon.tick("daily_cost_cap")[0]:
+            cut.daemon.perform(request, "")
         cut.clock.now += timedelta(days=1)
     assert {table.name: cut.fates(table) for table in ASKED} == {table.name: {OK: 3} for table in ASKED}
     assert (pen.asked.count("generate_article"), pen.asked.count("cluster_keywords")) == (3, 1)

@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Press:
     """All that is asked for is done; tests work on copies of its home and leave its files as they are."""
     folder = tmp_path_factory.mktemp("quiet")
     with pressing(batches(folder / "in", folder / "home")) as found:
-        found.editor.until_quiet()
+        found.daemon.until_quiet()
     return found
 
 
@@ -75,7 +75,7 @@ def quiet(made: Press, tmp_path: Path) -> Iterator[Press]:
     """The batches, all made; the daemon goes on where it was."""
     copy_home(made.settings.home, tmp_path / "home")
     with pressing(made.settings.model_copy(update={"home": tmp_path / "home"})) as found:
-        found.editor.cursors, found.editor.used = dict(made.editor.cursors), set(made.editor.used)
+        found.daemon.cursors, found.daemon.used = dict(made.daemon.cursors), set(made.daemon.used)
         yield found
 
 
@@ -88,7 +88,7 @@ def resettled(press: Press, *sites: Any) -> Press:
 
 
 def test_new_files_are_landed_once_and_then_the_days_of_their_sites_are_asked_for(press: Press) -> None:
-    editor = press.editor
+    editor = press.daemon
     press.instance.delete_dynamic_partition("site", CLUB)
     asked, _ = editor.tick("new_keywords")
     assert [request.job_name for request in asked] == ["content_landing"]
@@ -106,7 +106,7 @@ def test_new_files_are_landed_once_and_then_the_days_of_their_sites_are_asked_fo
 def test_a_batch_that_is_new_changed_or_gone_is_asked_for_with_all_later_ones_of_its_site(
     press: Press, folder: Path
 ) -> None:
-    editor = press.editor
+    editor = press.daemon
     editor.asked()
     late = listed(folder, SHOP, D0 + timedelta(days=1), *GREEN_TEA)
     assert spans(editor.asked()) == [span(SHOP, D0 + timedelta(days=1), D1)], "what is older does not change"
@@ -119,7 +119,7 @@ def test_a_batch_that_is_new_changed_or_gone_is_asked_for_with_all_later_ones_of
 
 
 def test_an_older_batch_that_comes_late_takes_its_keywords_from_the_later_one(press: Press, folder: Path) -> None:
-    editor = press.editor
+    editor = press.daemon
     editor.until_quiet()
     listed(folder, CLUB, D0, *GREEN_TEA)
     assert editor.until_quiet() == ["content_landing", "site_days"]
@@ -131,25 +131,25 @@ def test_an_older_batch_that_comes_late_takes_its_keywords_from_the_later_one(pr
 
 
 def test_keywords_in_the_settings_are_a_batch_too_and_whatever_changes_of_them_is_noticed(press: Press) -> None:
-    press.editor.asked()
+    press.daemon.asked()
     now = press
     # Moved to another day, it leaves the first: that one is made again too.
     for day, sector in ((D2, "general"), (D2, "brewing"), (D2 + timedelta(days=1), "brewing")):
         now = resettled(now, shop(), club(lists=(KeywordList(day=day, sector=sector, keywords=WHISTLE),)))
-        assert [first for first, _ in spans(now.editor.asked())] == [f"{D2}|{CLUB}"], (day, sector)
+        assert [first for first, _ in spans(now.daemon.asked())] == [f"{D2}|{CLUB}"], (day, sector)
 
 
 def test_a_site_that_is_added_gets_what_lay_there_and_one_that_rests_waits_until_it_is_active(press: Press) -> None:
     alone = resettled(press, shop())
-    assert spans(alone.editor.asked()) == [span(SHOP, D0, D1)]
+    assert spans(alone.daemon.asked()) == [span(SHOP, D0, D1)]
     assert press.instance.get_dynamic_partitions("site") == [SHOP]
     resting = resettled(alone, shop(), club(active=False))
-    assert resting.editor.asked() == []
-    assert spans(resettled(resting, shop(), club()).editor.asked()) == [span(CLUB, D1, D1)]
+    assert resting.daemon.asked() == []
+    assert spans(resettled(resting, shop(), club()).daemon.asked()) == [span(CLUB, D1, D1)]
 
 
 def test_a_day_that_has_not_begun_waits(press: Press, folder: Path) -> None:
-    editor = press.editor
+    editor = press.daemon
     tomorrow = AT.date() + timedelta(days=1)
     listed(folder, CLUB, tomorrow, *DESCALING)
     assert spans(editor.asked()) == [span(SHOP, D0, D1), span(CLUB, D1, D1)]
@@ -162,8 +162,8 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
     for day in days:
         listed(folder, SHOP, day, f"kettle {day}")
     with pressing(content_over(folder, tmp_path / "home", shop(), start_day=days[0])) as many:
-        asked = [many.editor.asked() for _ in range(3)]
-        assert max(map(len, many.editor.used)) < 120, "run keys stay short"
+        asked = [many.daemon.asked() for _ in range(3)]
+        assert max(map(len, many.daemon.used)) < 120, "run keys stay short"
     assert [len(found) for found in asked] == [RUNS_PER_TICK, 2, 0]
     assert spans([*asked[0], *asked[1]]) == [span(SHOP, day, day) for day in days]
 
@@ -172,7 +172,7 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
 
 
 def test_an_idea_waits_without_a_timer_until_a_yes_and_then_becomes_an_article(quiet: Press) -> None:
-    press, editor = quiet, quiet.editor
+    press, editor = quiet, quiet.daemon
     waiting = press.rows(t.CONTENT_IDEAS).filter(site_id=SHOP)
     assert waiting.select("status", "reason", "not_before").unique().rows() == [("pending", "awaiting_approval", None)]
     held = press.rows(t.ARTICLES).filter(site_id=SHOP)
@@ -200,7 +200,7 @@ def test_an_idea_waits_without_a_timer_until_a_yes_and_then_becomes_an_article(q
 
 
 def test_an_edit_is_applied_over_what_was_written_and_holds_when_the_day_is_made_again(quiet: Press) -> None:
-    press, editor = quiet, quiet.editor
+    press, editor = quiet, quiet.daemon
     (before,) = press.rows(t.ARTICLES).filter(site_id=CLUB).rows(named=True)
     text = '<h2 onclick="x()">Water first</h2><p>Cooler than you think.</p><script>alert(1)</script>'
     press.decide("article", before["article_id"], "edit", title="How hot for green tea", content_html=text)
@@ -222,7 +222,7 @@ def test_a_decision_about_one_site_leaves_the_rows_of_the_other_as_they_are(quie
     press = quiet
     before = {table.name: press.rows(table).filter(site_id=CLUB) for table in t.TABLES if table.name in SITE_DAYS}
     press.decide("idea", press.rows(t.CONTENT_IDEAS).filter(site_id=SHOP)["idea_id"][0], "approve")
-    press.editor.until_quiet()
+    press.daemon.until_quiet()
     for table in t.TABLES:
         if table.name in SITE_DAYS:
             assert press.rows(table).filter(site_id=CLUB).equals(before[table.name]), table.name
@@ -239,25 +239,25 @@ def wait(press: Press, table: str, site: str, reason: str, due: datetime | None)
 @pytest.mark.parametrize("table", SITE_DAYS[1:])
 def test_what_waits_is_asked_for_when_its_time_has_come_with_what_is_made_from_it(press: Press, table: str) -> None:
     wait(press, table, CLUB, "transport", AT + timedelta(minutes=1))
-    asked, skipped = press.editor.tick("backlog")
+    asked, skipped = press.daemon.tick("backlog")
     assert not asked
     assert "nothing is due" in str(skipped)
     wait(press, table, CLUB, "transport", AT - timedelta(minutes=1))
-    (request,) = press.editor.tick("backlog")[0]
+    (request,) = press.daemon.tick("backlog")[0]
     assert request.job_name == "site_days"
     assert request.partition_key == dg.MultiPartitionKey({"site": CLUB, "day": str(D1)})
     assert selected(request) == SITE_DAYS[SITE_DAYS.index(table) :]
-    assert not press.editor.tick("backlog")[0]
+    assert not press.daemon.tick("backlog")[0]
 
 
 def test_what_waits_of_a_site_that_is_gone_holds_nothing_else_up(press: Press) -> None:
     for site in (SHOP, CLUB):
         wait(press, "articles", site, "transport", AT - timedelta(minutes=1))
     fewer = resettled(press, shop())
-    (request,) = fewer.editor.tick("backlog")[0]
+    (request,) = fewer.daemon.tick("backlog")[0]
     assert str(request.partition_key) == f"{D1}|{SHOP}"
     fewer.land()
-    assert fewer.editor.perform(request, "").success
+    assert fewer.daemon.perform(request, "").success
 
 
 # --- schedules ----------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_no_sensor_and_no_schedule_touches_the_network(press: Press, monkeypatch
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    found = {name: now.editor.tick(name)[0] for name in ("new_keywords", "backlog", "daily_cost_cap", "quota")}
+    found = {name: now.daemon.tick(name)[0] for name in ("new_keywords", "backlog", "daily_cost_cap", "quota")}
     assert found["new_keywords"]
     assert found["backlog"]
     assert scheduled(now, "content_daily", AT)[0]

@@ -20,6 +20,7 @@ from magpie.lake import Lake
 from magpie.tables import Fate, Partitions, Table
 from runs.runner import failure_lines
 from sensors.discovery import RANGE_END, RANGE_START
+from tests.instances import fresh_instance
 
 
 class Letters(Fate):
@@ -85,7 +86,7 @@ class Desk:
 @pytest.fixture()
 def desk(tmp_path: Path) -> Iterator[Desk]:
     control = Control(f"sqlite:///{tmp_path / 'control.sqlite'}")
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Desk(Lake(str(tmp_path / "lake")), control, instance, frame())
     control.close()
 

@@ -22,6 +22,7 @@ from magpie.json_logs import JsonLines, configure
 from magpie.llm.fake_provider import FakeProvider
 from resources.logs import run_id
 from tests.gateway_world import desk
+from tests.instances import fresh_instance
 from tests.test_engine import JUDGE, SCOPE, engine, frame
 
 log = logging.getLogger("magpie.tests")
@@ -129,7 +130,7 @@ def test_a_line_of_a_step_names_its_run_and_one_outside_names_none(capsys: pytes
 
     configure({"MAGPIE_LOG": "json"}, run_id)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         job = dg.Definitions(assets=[talkative]).resolve_implicit_global_asset_job_def()
         made = job.execute_in_process(instance=instance, run_config=quiet)
     log.warning("outside")

@@ -33,6 +33,7 @@ from magpie.leads.tables import (
 )
 from magpie.settings import Settings
 from magpie.tables import Partitions, Table
+from tests.instances import fresh_instance
 
 # Those that `fill` has rows of; other files fill the same lake.
 OURS = "campaign_id IN ('bike', 'crm')"
@@ -373,7 +374,7 @@ def test_a_failing_test_of_a_mart_leaves_the_warehouse_as_it_was(built: Built) -
     partition = Partitions({"crm": frozenset({WEDNESDAY})})
     lake = Lake(built.settings.lake_root)
     lake.write(CAMPAIGN_POSTS, contradiction, partition)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         with pytest.raises(dg.Failure, match="campaign_metrics_agree_with_funnel"):
             build_marts(built.settings, instance)
         assert instance.get_latest_materialization_event(dg.AssetKey("campaign_metrics")) is None

@@ -27,6 +27,7 @@ from tests.dagster_world import (
     rows,
     versions,
 )
+from tests.instances import fresh_instance
 from tests.memes_world import (
     CATS,
     D0,
@@ -225,7 +226,7 @@ def small(tmp_path: Path) -> Iterator[World]:
     exported(archives, CATS, *(message(n, noon(day_of(n // 3), n)) for n in (1, 2, 3, 4)))
     told(tmp_path / "events" / "a.ndjson", event(1, "sent", "u1", "telegram:cats:1", noon(day_of(1))))
     settings = memes_over(archives, tmp_path / "home", events=(str(tmp_path / "events"),))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield located(settings, instance)
 
 

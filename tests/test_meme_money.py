@@ -20,6 +20,7 @@ from magpie.memes import tables as t
 from magpie.memes.describe_queue import retry
 from magpie.tables import Partitions
 from tests.dagster_world import copy_home, rows
+from tests.instances import fresh_instance
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.memes_world import (
     CATS,
@@ -70,11 +71,11 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     made = Gallery(folder / "in", folder / "events", folder / "home")
     made.events.mkdir()
     hung(made.archives, 6, 1)
-    with FakeProvider() as nobody, dg.DagsterInstance.ephemeral() as instance:
+    with FakeProvider() as nobody, fresh_instance() as instance:
         settings = memes_over(made.archives, made.home, events=(str(made.events),))
         studio = Studio(asking(settings, nobody), FakeClock(AT), instance)
         studio.make()
-        assert studio.fates() == {TURN: 6}
+        assert studio.described() == {TURN: 6}
         assert nobody.attempts == 0, "made without a turn, nothing is asked"
         studio.store.close()
         studio.control.close()
@@ -116,12 +117,12 @@ def test_nine_memes_a_quarter_of_an_hour_are_described_and_the_rest_wait_for_the
     open_studio: Open, eye: Eye, fake: FakeProvider
 ) -> None:
     studio = open_studio(11, days=3)
-    assert studio.fates() == {TURN: 11}
+    assert studio.described() == {TURN: 11}
     assert eye.asked == [], "made without a turn, nothing is asked"
     studio.clock.slept.clear()
     asked = studio.describe()
     assert studio.planned().height == 9
-    assert studio.fates() == {OK: 9, TURN: 2}
+    assert studio.described() == {OK: 9, TURN: 2}
     assert len(eye.asked) == fake.attempts == studio.attempts() == 9
     assert len(asked) == studio.planned()["partition"].n_unique()
     assert {tuple(key.path[-1] for key in one.asset_selection or ()) for one in asked} == {
@@ -136,10 +137,10 @@ def test_nine_memes_a_quarter_of_an_hour_are_described_and_the_rest_wait_for_the
     assert row["cost_usd"] == 0
     later(studio, minutes=15)
     studio.describe()
-    assert studio.fates() == {OK: 11}
+    assert studio.described() == {OK: 11}
     assert fake.answered_twice == []
     later(studio, minutes=15)
-    asked, reason = studio.keeper.tick("describe_planner")
+    asked, reason = studio.daemon.tick("describe_planner")
     assert (asked, reason) == ([], "no meme waits for a description")
     assert_books_balance(studio.store)
 
@@ -150,13 +151,13 @@ def test_a_day_whose_descriptions_are_under_way_is_not_asked_for_once_more(open_
     under_way = dg.DagsterRun("meme_days", tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED)
     studio.instance.add_run(under_way)
     later(studio, minutes=15)
-    asked, reason = studio.keeper.tick("describe_planner")
+    asked, reason = studio.daemon.tick("describe_planner")
     assert asked == []
     assert "runs of all 1 partitions wait or are under way" in str(reason)
     studio.instance.delete_run(under_way.run_id)
     (again,) = studio.plan()
-    studio.keeper.perform(again, "meme_days")
-    assert studio.fates() == {OK: 6}
+    studio.daemon.perform(again, "meme_days")
+    assert studio.described() == {OK: 6}
 
 
 def test_what_people_are_shown_comes_first_and_the_oldest_gets_its_place(open_studio: Open) -> None:
@@ -177,7 +178,7 @@ def test_what_people_are_shown_comes_first_and_the_oldest_gets_its_place(open_st
     # What the other tiers leave goes to the newest; of the two days the second has the odd numbers.
     assert by_tier["fresh"] == [f"telegram:cats:{n}" for n in (5, 1, 6)]
     assert by_tier["oldest"] == ["telegram:cats:2"]
-    assert studio.fates() == {OK: 6}
+    assert studio.described() == {OK: 6}
 
 
 def spoken(event_id: str, kind: str, meme_id: str, at: datetime) -> dict[str, Any]:
@@ -190,17 +191,17 @@ def test_without_a_key_every_meme_is_described_by_rule_and_nothing_is_planned(
 ) -> None:
     studio = open_studio().again(env={})
     studio.make()
-    assert studio.fates() == {OK: 6}
+    assert studio.described() == {OK: 6}
     found = studio.descriptions()
     assert set(found["provider"]) == {"offline"}
     assert found["description"].str.contains("text not read").all()
-    asked, reason = studio.keeper.tick("describe_planner")
+    asked, reason = studio.daemon.tick("describe_planner")
     assert asked == []
     assert "no key of OpenRouter is set" in str(reason)
     assert (eye.asked, fake.attempts) == ([], 0)
     keyed = studio.again()
     keyed.make()
-    assert keyed.fates() == {TURN: 6}
+    assert keyed.described() == {TURN: 6}
     keyed.describe()
     assert set(keyed.descriptions()["provider"]) == {"openrouter"}, "what was told by rule gives way to a model"
 
@@ -238,7 +239,7 @@ def test_a_picture_that_two_channels_posted_is_looked_at_once(open_studio: Open,
     exported(tmp_path / "in", "tg:dogs", message(1, noon(D0, 40)), pictures={1: drawn(1)})
     studio = open_studio(1)
     # Before anything is compared both wait; of the same picture there is one answer.
-    assert studio.fates()[TURN] >= 1
+    assert studio.described()[TURN] >= 1
     studio.describe()
     later(studio, minutes=15)
     studio.describe()
@@ -256,25 +257,25 @@ def test_every_attempt_counts_fallbacks_too_and_what_the_day_has_no_call_for_is_
     studio.describe()
     # One call failed and its meme went on to the next model: four memes have an answer.
     assert (studio.attempts(), fake.attempts) == (5, 5)
-    assert studio.fates() == {OK: 4, ("pending", "quota_exhausted"): 2}
+    assert studio.described() == {OK: 4, ("pending", "quota_exhausted"): 2}
     held = studio.descriptions().filter(pl.col("status") == "pending")
     assert set(held["not_before"]) == {MIDNIGHT}
     assert set(held["failures"]) == {0}, "want of a call says nothing about the meme"
     later(studio, minutes=15)
     assert studio.plan() == [], "what waits for midnight has no turn before"
-    assert studio.keeper.tick("quota")[0] == []
-    assert studio.keeper.tick("backlog")[0] == [], "one owner for each reason"
+    assert studio.daemon.tick("quota")[0] == []
+    assert studio.daemon.tick("backlog")[0] == [], "one owner for each reason"
 
     studio.clock.now = MIDNIGHT + timedelta(minutes=1)
     # The provider's own count begins anew too.
     fake.free_used = -fake.counters.free_attempts
-    asked = studio.keeper.tick("quota")[0]
+    asked = studio.daemon.tick("quota")[0]
     assert {str(one.partition_key) for one in asked} == {f"{day}|telegram" for day in held["day"]}
     for request in asked:
-        studio.keeper.perform(request, "")
-    assert studio.fates() == {OK: 4, TURN: 2}, "free for their turn"
+        studio.daemon.perform(request, "")
+    assert studio.described() == {OK: 4, TURN: 2}, "free for their turn"
     studio.describe()
-    assert studio.fates() == {OK: 6}
+    assert studio.described() == {OK: 6}
     assert studio.attempts() == fake.attempts == 7
     assert fake.answered_twice == []
     assert not [item for item in studio.control.pending() if item.table == "meme_descriptions"]
@@ -285,7 +286,7 @@ def test_the_count_of_the_provider_wins_where_it_leaves_less(open_studio: Open, 
     fake.free_limit, fake.free_used = 1000, 897
     studio = open_studio()
     studio.describe()
-    assert studio.fates() == {OK: 3, ("pending", "quota_exhausted"): 3}
+    assert studio.described() == {OK: 3, ("pending", "quota_exhausted"): 3}
     assert fake.attempts == 3
 
 
@@ -299,19 +300,19 @@ def test_models_that_have_no_time_are_left_alone_and_their_memes_are_asked_for_w
     fake.misbehave("429", retry_after="300", times=2)
     start = studio.clock.now
     studio.describe()
-    assert studio.fates() == {("pending", "cooling_down"): 6}
+    assert studio.described() == {("pending", "cooling_down"): 6}
     assert fake.attempts == 2, "each model once; the other memes ask nobody"
     due = studio.descriptions()["not_before"].min()
     assert isinstance(due, datetime)
     assert timedelta(seconds=300) <= due - start <= timedelta(seconds=330)
-    assert studio.keeper.tick("backlog")[0] == []
+    assert studio.daemon.tick("backlog")[0] == []
     studio.clock.now = due + timedelta(seconds=30)
-    requests = studio.keeper.tick("backlog")[0]
+    requests = studio.daemon.tick("backlog")[0]
     assert len(requests) == 1
     for request in requests:
-        studio.keeper.perform(request, "")
+        studio.daemon.perform(request, "")
     studio.describe()
-    assert studio.fates() == {OK: 6}
+    assert studio.described() == {OK: 6}
     assert set(studio.descriptions()["failures"]) == {0}
 
 
@@ -326,11 +327,11 @@ def test_a_meme_that_three_rounds_of_models_cannot_describe_fails_until_somebody
         assert (row["status"], row["failures"]) == ("pending", failures)
         studio.clock.now = row["not_before"] + timedelta(seconds=1)
     studio.describe()
-    assert studio.fates() == {("failed", "describe_failed"): 1}
+    assert studio.described() == {("failed", "describe_failed"): 1}
     assert eye.asked == [GEMMA, NEMOTRON] * 3
     later(studio, days=1)
     assert studio.plan() == []
-    assert studio.keeper.tick("backlog")[0] == []
+    assert studio.daemon.tick("backlog")[0] == []
     studio.make()
     assert len(eye.asked) == 6, "what has failed is not asked about again by itself"
 
@@ -338,7 +339,7 @@ def test_a_meme_that_three_rounds_of_models_cannot_describe_fails_until_somebody
     assert retry(studio.control, studio.descriptions(), "mona", studio.clock()) == [f"telegram|{D0}"]
     studio.make()
     studio.describe()
-    assert studio.fates() == {OK: 1}
+    assert studio.described() == {OK: 1}
 
 
 def test_batches_without_any_answer_stop_the_function_until_somebody_looks(
@@ -355,20 +356,20 @@ def test_batches_without_any_answer_stop_the_function_until_somebody_looks(
     eye.reply = lambda model: SEEN
     studio.describe()
     assert fake.attempts == counted, "the breaker is open"
-    assert ("pending", "breaker_open") in studio.fates()
+    assert ("pending", "breaker_open") in studio.described()
     assert [item.scope for item in studio.store.read(breaker.open_breakers)] == ["function:meme_describe"]
-    assert studio.keeper.tick("backlog")[0] == [], "what the breaker holds is not asked for"
+    assert studio.daemon.tick("backlog")[0] == [], "what the breaker holds is not asked for"
     studio.store.write(partial(breaker.close, scope="function:meme_describe"))
     later(studio, hours=2)
     studio.describe()
-    assert studio.fates()[OK] > 0
+    assert studio.described()[OK] > 0
 
 
 def test_a_key_that_is_refused_costs_no_call(open_studio: Open, fake: FakeProvider) -> None:
     studio = open_studio()
     fake.misbehave("401", endpoint="key", times=None)
     studio.describe()
-    assert studio.fates() == {("pending", "provider_auth"): 6}
+    assert studio.described() == {("pending", "provider_auth"): 6}
     assert studio.attempts() == 0
 
 
@@ -395,8 +396,8 @@ def test_a_text_that_comes_late_settles_who_is_a_copy_of_whom(open_studio: Open,
     said = {"ocr_text": "when the build passes on friday", "description": "Blocks.", "language": "en"}
     eye.reply = lambda model: json.dumps(said)
     for request in studio.plan():
-        studio.keeper.do(request)
-    assert studio.fates() == {OK: 2}
+        studio.daemon.do(request)
+    assert studio.described() == {OK: 2}
     assert verdicts() == {"unique": 1, "duplicate": 1}
     states = rows(studio.world.lake, t.MEME_STATUS).select("meme_id", "state", "canonical_id").rows()
     assert states == [
@@ -438,12 +439,12 @@ def test_a_process_that_dies_in_the_middle_of_describing_asks_nothing_twice(
         raise_on_error=False,
     )
     assert not found.success
-    assert studio.fates() == {TURN: 6}
+    assert studio.described() == {TURN: 6}
     later(studio, hours=2)
     after = studio.again()
     after.make()
     after.describe()
-    assert after.fates() == {OK: 6}
+    assert after.described() == {OK: 6}
     assert fake.answered_twice == []
     assert fake.attempts == 6
     assert after.attempts() == fake.attempts + lost, "one call of the quota for each attempt"
@@ -458,7 +459,7 @@ def test_a_materialisation_shows_quota_models_and_who_rests(open_studio: Open, f
     fake.misbehave("429", model=GEMMA, retry_after="600", times=1)
     found: dict[str, Any] = {}
     for request in studio.plan():
-        for one in studio.keeper.perform(request, "meme_days").get_asset_materialization_events():
+        for one in studio.daemon.perform(request, "meme_days").get_asset_materialization_events():
             if one.asset_key is not None and one.asset_key.path[-1] == "meme_descriptions":
                 entries = one.step_materialization_data.materialization.metadata
                 found |= {name: entry.value for name, entry in entries.items()}
@@ -470,6 +471,6 @@ def test_a_materialisation_shows_quota_models_and_who_rests(open_studio: Open, f
 def test_checks_find_no_paid_call_and_no_overdrawn_quota(open_studio: Open) -> None:
     studio = open_studio().again(checks=True)
     (request, *_) = studio.plan()
-    result = studio.keeper.perform(request, "meme_days")
+    result = studio.daemon.perform(request, "meme_days")
     checks = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
     assert checks["only_free_models"] and checks["quota_kept"]

@@ -27,6 +27,7 @@ from magpie.tables import Partitions
 from schedules.memes import FETCHES, MEME_DAYS, build_schedules
 from sensors.memes import RUNS_PER_TICK
 from tests.dagster_world import Made, World, copy_home, filled_memes, made_memes, rows, versions
+from tests.instances import fresh_instance
 from tests.memes_world import (
     CATS,
     D0,
@@ -108,14 +109,14 @@ def begun(home: Path) -> Settings:
 @pytest.fixture
 def keeper(home: Path) -> Iterator[Keeper]:
     """Nothing has been made yet of three memes."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Keeper(located(begun(home), instance))
 
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
     """All that sensors ask for has been made; tests work on copies of its home."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         made = Keeper(located(begun(tmp_path_factory.mktemp("settled")), instance))
         made.until_quiet()
         made.world.control.close()
@@ -126,7 +127,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
 def quiet(settled: Keeper, home: Path) -> Iterator[Keeper]:
     """The daemon goes on after all that sensors asked for has been made of three memes."""
     copy_home(settled.world.settings.home, home)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Keeper(located(cats_of(home), instance), dict(settled.cursors), set(settled.used))
 
 
@@ -169,7 +170,7 @@ def test_only_the_days_of_a_file_that_changed_are_asked_for_each_time_it_changes
 def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Path, archives: Path) -> None:
     days = [date(2024, 1, 1) + timedelta(days=(QUIET_DAYS + 5) * n) for n in range(RUNS_PER_TICK + 2)]
     exported(archives, CATS, *(message(n, noon(day), photo=f"photos/{n % 2}.jpg") for n, day in enumerate(days, 1)))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         many = Keeper(located(memes_over(archives, tmp_path / "home", start_day=days[0]), instance))
         asked = [landed(many), *(many.tick("new_memes")[0] for _ in range(2))]
     assert [len(found) for found in asked] == [RUNS_PER_TICK, 2, 0]
@@ -183,7 +184,7 @@ def test_a_day_that_has_not_begun_waits_and_one_before_the_first_partition_is_le
     days = (D0 - timedelta(days=1), NOW.date(), tomorrow)
     exported(archives, CATS, *(message(n, noon(day)) for n, day in enumerate(days, 1)))
     clock = [NOW]
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         settings = memes_over(archives, tmp_path / "home")
         early = Keeper(located(settings, instance, lambda: clock[0]))
         assert spans(landed(early)) == [("meme_days", str(NOW.date()), str(NOW.date()))]
@@ -354,7 +355,7 @@ def test_few_views_of_a_young_post_are_judged_when_it_is_a_day_old(tmp_path: Pat
     path.write_text(json_of(wall))
     clock = [noon(day) + timedelta(hours=1)]
     settings = memes_over(archives, tmp_path / "home", sources=("vk:wall",))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         keeper = Keeper(located(settings, instance, lambda: clock[0]))
         keeper.until_quiet()
         young = rows(keeper.world.lake, t.MEMES).filter(pl.col("status") == "pending")
@@ -406,7 +407,7 @@ def test_a_broken_link_is_tried_again_when_it_is_due_and_its_meme_is_shown_then(
     path.write_text(json_of([vk_post(1, noon(D0), views=1000)]))
     clock, web = [NOW], Servers()
     settings = memes_over(archives, tmp_path / "home", sources=("vk:wall",), live=("vk",))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         keeper = Keeper(located(settings, instance, lambda: clock[0], web=web))
         keeper.until_quiet()
         (row,) = rows(keeper.world.lake, t.MEME_MEDIA).rows(named=True)

@@ -169,20 +169,20 @@ def test_a_cap_that_ends_in_the_middle_leaves_the_input_admitted_and_the_next_da
     assert cut.rows(t.MOOD_INPUTS).is_empty(), "the mood follows from all texts"
     inbox = cut.rows(t.PERSONA_INBOX)
     assert set(inbox.select("state", "attempt").rows()) == {("admitted", 1)}
-    assert cut.clerk.tick("daily_cost_cap")[0] == []
+    assert cut.daemon.tick("daily_cost_cap")[0] == []
 
     cut.clock.now = MIDNIGHT + timedelta(minutes=1)
-    (request,) = cut.clerk.tick("daily_cost_cap")[0]
+    (request,) = cut.daemon.tick("daily_cost_cap")[0]
     assert (request.job_name, selected(request)) == ("blog_days", BLOG_DAYS)
     rich = capped(cut, Decimal(3))
-    rich.clerk.perform(request, "")
+    rich.daemon.perform(request, "")
     assert rich.fates(t.CANDIDATES) == {OK: 4}
     assert rich.fates(t.DECISIONS) == {OK: 2}
     assert set(rich.rows(t.DECISIONS)["attempt"]) == {1}, "no attempt was used up"
     assert pen.drafts == ["1.0", "1.1", "1.0", "1.1"], "what was paid for is found again"
     assert fake.answered_twice == []
     assert {item.table for item in rich.control.pending()} == {"outbox"}
-    assert rich.clerk.tick("daily_cost_cap")[0] == []
+    assert rich.daemon.tick("daily_cost_cap")[0] == []
     assert logs.TICKS.read(rich.control).group_by("input_id").len()["len"].to_list() == [2, 2]
     assert rich.rows(t.MOOD_INPUTS)["kick_ts"].unique().to_list() == [rich.clock.now]
     before = stored(rich)
@@ -201,13 +201,13 @@ def test_a_provider_that_is_away_makes_the_input_wait_and_finishes_it_when_it_is
     assert fate[0] == "pending"
     due = max(office.rows(t.DECISIONS)["not_before"].to_list())
     fake.faults.clear()
-    assert office.clerk.tick("backlog")[0] == []
+    assert office.daemon.tick("backlog")[0] == []
     office.clock.now = due + timedelta(seconds=1)
-    (request,) = office.clerk.tick("backlog")[0]
-    office.clerk.perform(request, "")
+    (request,) = office.daemon.tick("backlog")[0]
+    office.daemon.perform(request, "")
     assert office.fates(t.DECISIONS) == {OK: 2}
     assert (len(pen.drafts), fake.answered_twice) == (4, [])
-    assert office.clerk.tick("backlog")[0] == []
+    assert office.daemon.tick("backlog")[0] == []
 
 
 def test_a_text_dearer_than_the_whole_cap_fails_its_input_and_no_partition(open_office: Open, pen: Pen) -> None:
@@ -265,7 +265,7 @@ def test_a_killed_run_is_finished_by_the_next_one_and_nothing_is_paid_twice(
     after = office.again()
     # Past the time in which the third answer, of which nothing was on disk, may still be found.
     after.clock.now += timedelta(hours=2)
-    after.clerk.tick("backlog")
+    after.daemon.tick("backlog")
     after.make()
     assert after.fates(t.DECISIONS) == {OK: 2}
     assert after.fates(t.CANDIDATES) == {OK: 4, ("failed", "unknown_outcome"): 1}
@@ -282,7 +282,9 @@ def test_a_cap_holds_what_waits_back_until_there_is_money_again(open_office: Ope
     partition = f"{BLOG}|{D0}"
     waits = Pending("candidates", partition, "cap_exhausted", 1, AT - timedelta(minutes=1))
     office.control.record_pending("candidates", [partition], [waits])
-    asked, skipped = office.clerk.tick("daily_cost_cap")
+    asked, skipped = office.daemon.tick("daily_cost_cap")
     assert asked == []
     assert "no money left" in str(skipped)
-    assert [request.job_name for request in capped(office, Decimal(1)).clerk.tick("daily_cost_cap")[0]] == ["blog_days"]
+    assert [request.job_name for request in capped(office, Decimal(1)).daemon.tick("daily_cost_cap")[0]] == [
+        "blog_days"
+    ]

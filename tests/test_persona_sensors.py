@@ -83,7 +83,7 @@ def outbox_ids(office: Office) -> list[str]:
 
 
 def test_new_pages_are_read_and_reacted_to_once_and_their_drafts_wait_for_people_alone(office: Office) -> None:
-    clerk = office.clerk
+    clerk = office.daemon
     office.instance.delete_dynamic_partition("blog", BLOG)
     asked, _ = clerk.tick("new_inputs")
     assert [request.job_name for request in asked] == ["persona_landing"]
@@ -111,7 +111,7 @@ def test_new_pages_are_read_and_reacted_to_once_and_their_drafts_wait_for_people
 def test_a_day_that_changes_is_asked_for_with_all_later_ones_and_one_that_vanished_too(
     office: Office, folder: Path
 ) -> None:
-    clerk = office.clerk
+    clerk = office.daemon
     clerk.asked()
     page = asks_of(folder, D2, ask(204, at(D2, 9), "Is the kettle on, and may I come in?"))
     assert spans(clerk.asked()) == [posts(D2, D2)], "what is older does not change"
@@ -123,8 +123,8 @@ def test_a_day_that_changes_is_asked_for_with_all_later_ones_and_one_that_vanish
 
 def test_a_resting_blog_waits_until_it_is_active(office: Office) -> None:
     resting = resettled(office, active=False)
-    assert resting.clerk.asked() == []
-    assert spans(resettled(resting).clerk.asked()) == [posts(BEFORE, D1)]
+    assert resting.daemon.asked() == []
+    assert spans(resettled(resting).daemon.asked()) == [posts(BEFORE, D1)]
 
 
 def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Path, folder: Path) -> None:
@@ -132,8 +132,8 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
     for day in days:
         asks_of(folder, day, ask(day.toordinal(), at(day, 9), "Is anybody there at all?"))
     with office_of(persona_over(folder, tmp_path / "home", start_day=days[0])) as many:
-        asked = [many.clerk.asked() for _ in range(3)]
-        assert max(map(len, many.clerk.used)) < 120, "run keys stay short"
+        asked = [many.daemon.asked() for _ in range(3)]
+        assert max(map(len, many.daemon.used)) < 120, "run keys stay short"
     assert [len(found) for found in asked] == [RUNS_PER_TICK, 2, 0]
     assert spans([*asked[0], *asked[1]]) == [posts(day, day) for day in days]
 
@@ -151,7 +151,7 @@ def test_an_input_that_waited_past_midnight_is_answered_once_its_day_is_asked_fo
         ask(202, at(D0, 23, 56), "And another thing that I wanted to say."),
     )
     with office_of(persona_over(folder, tmp_path / "home")) as office:
-        clerk = office.clerk
+        clerk = office.daemon
         assert spans(clerk.asked()) == [posts(BEFORE, D1)]
         office.read(BEFORE, D1)
         office.make(D0)
@@ -171,7 +171,7 @@ def test_an_input_that_waited_past_midnight_is_answered_once_its_day_is_asked_fo
 
 
 def test_a_review_makes_the_inbox_and_outbox_of_its_day_again_and_leaves_the_other_days_alone(office: Office) -> None:
-    clerk = office.clerk
+    clerk = office.daemon
     clerk.until_quiet()
     first, second = outbox_ids(office)
     office.review(first, "approve")
@@ -192,10 +192,10 @@ def test_a_review_makes_the_inbox_and_outbox_of_its_day_again_and_leaves_the_oth
 
 def test_an_input_that_waits_is_the_business_of_no_timer(office: Office) -> None:
     limited = resettled(office, limited={"ada": 5000})
-    limited.clerk.until_quiet()
+    limited.daemon.until_quiet()
     assert limited.fates(t.PERSONA_INBOX) == {("pending", "waiting"): 2}
     assert set(waiting(limited)) == {("persona_inbox", "waiting")}
-    assert [limited.clerk.tick(name)[0] for name in ("new_inputs", "backlog", "daily_cost_cap", "quota")] == [[]] * 4
+    assert [limited.daemon.tick(name)[0] for name in ("new_inputs", "backlog", "daily_cost_cap", "quota")] == [[]] * 4
 
 
 def waiting(office: Office) -> list[tuple[str, str]]:
@@ -217,7 +217,7 @@ def test_what_its_author_took_back_is_in_no_table_any_more_once_the_sensor_s_run
     said = f"I can say now that {SECRET} too."
     paged(folder, "mentions", "page-1", [reblog(301, at(D0, 13), said, own[0])])
     paged(folder, "notes", "107", [reply(at(D0, 14), f"Did you know that {SECRET}?")])
-    clerk = office.clerk
+    clerk = office.daemon
     clerk.until_quiet()
     assert office.rows(t.OUTBOX).height == 4
     told = {name for name, text in texts_of(office).items() if "Hortensia" in text}
@@ -260,7 +260,7 @@ def test_a_live_blog_ticks_while_something_waits_and_rests_otherwise(tmp_path: P
     paged(folder, "posts", "page-1", diary(today - timedelta(days=1)))
     asks_of(folder, today, *(ask(300 + n, AT - timedelta(minutes=5 - n), f"Question {n}, is it late?") for n in (0, 1)))
     with office_of(persona_over(folder, tmp_path / "home", desk_of(mode="live"))) as office:
-        clerk = office.clerk
+        clerk = office.daemon
         clerk.until_quiet()
         inbox = office.rows(t.PERSONA_INBOX).filter(day=today)
         assert sorted(inbox["status"]) == ["ok", "pending"], "one ask of a user at a tick"
@@ -281,7 +281,7 @@ def test_a_live_blog_fills_its_queue_a_post_a_tick_until_it_reaches_tomorrow(tmp
     today, tomorrow = AT.date(), AT.date() + timedelta(days=1)
     blog = desk_of(mode="live", originals=True, tuning={"posts_per_day": 3})
     with office_of(persona_over(folder, tmp_path / "home", blog)) as office:
-        clerk = office.clerk
+        clerk = office.daemon
         ticks = 0
         while asked := clerk.asked():
             for request in asked:
@@ -311,17 +311,17 @@ def test_what_waits_is_asked_for_when_its_time_has_come_with_what_is_made_from_i
     office: Office, table: str, job: str, assets: tuple[str, ...]
 ) -> None:
     wait(office, table, "transport", AT + timedelta(minutes=1))
-    asked, skipped = office.clerk.tick("backlog")
+    asked, skipped = office.daemon.tick("backlog")
     assert not asked
     assert "nothing is due" in str(skipped)
     wait(office, table, "transport", AT - timedelta(minutes=1))
-    (request,) = office.clerk.tick("backlog")[0]
+    (request,) = office.daemon.tick("backlog")[0]
     assert request.job_name == job
     assert request.partition_key == dg.MultiPartitionKey({"blog": BLOG, "day": str(D1)})
     assert selected(request) == assets
-    assert not office.clerk.tick("backlog")[0]
+    assert not office.daemon.tick("backlog")[0]
     office.land()
-    result = office.clerk.perform(request, "")
+    result = office.daemon.perform(request, "")
     assert result.success
     assert office.control.pending() == []
 
@@ -329,7 +329,7 @@ def test_what_waits_is_asked_for_when_its_time_has_come_with_what_is_made_from_i
 def test_what_waits_of_a_blog_that_is_gone_waits_in_vain(office: Office) -> None:
     wait(office, "candidates", "transport", AT - timedelta(minutes=1))
     fewer = office.again(office.settings.model_copy(update={"blogs": (desk_of(name="day-desk"),)}))
-    assert fewer.clerk.tick("backlog")[0] == []
+    assert fewer.daemon.tick("backlog")[0] == []
 
 
 def test_failed_runs_of_the_author_stop_the_function_that_it_asks(
@@ -341,22 +341,11 @@ def test_failed_runs_of_the_author_stop_the_function_that_it_asks(
     monkeypatch.setattr("magpie.persona.studio.Studio.authored", broken)
     office.land()
     office.read(BEFORE, D1)
-    repository = office.world.defs.get_repository_def()
     wait(office, "candidates", "transport", AT - timedelta(minutes=1))
     for _ in range(FAILED_RUNS):
-        result = office.make(D1, check=False)
-        (failure,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.RUN_FAILURE]
-        context = dg.build_run_status_sensor_context(
-            sensor_name="circuit_breaker",
-            dagster_instance=office.instance,
-            dagster_run=result.dagster_run,
-            dagster_event=failure,
-            repository_def=repository,
-            resources=office.world.resources("control", "llm"),
-        ).for_run_failure()
-        told = list(repository.get_sensor_def("circuit_breaker")(context))
+        told = office.daemon.failed(office.make(D1, check=False), "circuit_breaker")
     assert "persona_write" in str(told[0].skip_message)
-    assert office.clerk.tick("backlog")[0] == [], "it would fail again"
+    assert office.daemon.tick("backlog")[0] == [], "it would fail again"
 
 
 # --- schedules ----------------------------------------------------------------------------------------------------
@@ -398,7 +387,7 @@ def test_no_sensor_and_no_schedule_touches_the_network(office: Office, monkeypat
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    found = {name: now.clerk.tick(name)[0] for name in ("new_inputs", "backlog", "daily_cost_cap", "quota")}
+    found = {name: now.daemon.tick(name)[0] for name in ("new_inputs", "backlog", "daily_cost_cap", "quota")}
     assert {job for job, *_ in spans(found["new_inputs"])} == {"blog_posts", "blog_days"}
     assert found["backlog"]
     assert scheduled(now, "models_weekly", AT)

@@ -12,25 +12,19 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-import sqlalchemy as sa
 
-from definitions import build_definitions
-from magpie.control import Control
 from magpie.llm.fake_provider import FakeProvider
 from magpie.llm.money import to_usd
-from magpie.llm.schema import llm_call
-from magpie.llm.store import Store
 from magpie.settings import LLM, Settings
 from magpie.tables import Partitions
 from magpie.videos import tables as t
 from magpie.videos.quality import costs_are_booked
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.settings import AnalysisVersion
-from resources.llm import Llm
 from sensors.videos import sync_channels
-from tests.dagster_world import LADDER, TEAPOT, Daemon, World, lead_range, spoken, videos_over
-from tests.gateway_world import KEYS
+from tests.dagster_world import LADDER, TEAPOT, Daemon, lead_range, spoken, videos_over
 from tests.ledger_world import FakeClock, assert_books_balance
+from tests.product_world import ProductWorld
 
 D0 = date(2026, 3, 2)
 AT = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -75,23 +69,13 @@ class Model:
         return found if isinstance(found, str) else json.dumps(found)
 
 
-class Studio:
+class Studio(ProductWorld[Daemon]):
     """Videos on disk, definitions over the fake provider, and a clock moved by hand."""
 
-    def __init__(
-        self, settings: Settings, clock: FakeClock, instance: dg.DagsterInstance, *, checks: bool = False, **more: Any
-    ) -> None:
-        self.settings, self.clock, self.instance = settings, clock, instance
-        self.control = Control(settings.control_database)
-        self.store = Store(self.control)
-        llm = Llm(settings, self.control, clock=clock, sleep=clock.sleep, env=KEYS, **more)
-        sync_channels(instance, settings)
-        self.world = World(settings, build_definitions(settings, ["videos"], checks=checks, llm=llm), instance)
-        self.daemon = Daemon(self.world)
+    product = "videos"
 
-    def again(self, settings: Settings | None = None, **more: Any) -> "Studio":
-        """A new process over the same home, perhaps under other settings."""
-        return Studio(settings or self.settings, self.clock, self.instance, **more)
+    def sync(self) -> None:
+        sync_channels(self.instance, self.settings)
 
     def land(self) -> None:
         self.world.run("video_landing")
@@ -105,18 +89,11 @@ class Studio:
         order = ("channel_id", "day", "video_id", "prompt_label")
         return self.world.lake.read(t.VIDEO_ANALYSES).sort(order).collect()
 
-    def fates(self) -> list[tuple[str, str | None, int]]:
+    def told(self) -> list[tuple[str, str | None, int]]:
         return self.analyses().select("status", "reason", "attempts").rows()
 
     def mentions(self) -> pl.DataFrame:
         return self.world.lake.read(t.STOCK_MENTIONS).sort("video_id", "symbol").collect()
-
-    def estimates(self) -> list[int]:
-        return list(self.store.read(lambda c: c.execute(sa.select(llm_call.c.est_nano)).scalars()))
-
-    def booked_usd(self) -> Decimal:
-        query = sa.select(sa.func.coalesce(sa.func.sum(llm_call.c.cost_nano), 0))
-        return to_usd(int(self.store.read(lambda c: c.execute(query).scalar_one())))
 
 
 def over(files: Path, home: Path, fake: FakeProvider, **videos: Any) -> Settings:
@@ -253,7 +230,7 @@ def test_a_reached_cap_leaves_videos_waiting_until_midnight_and_they_are_finishe
     for request in asked:
         assert next(key.path[-1] for key in request.asset_selection or ()) == "video_analyses"
         cut.daemon.perform(request, "")
-    assert {status for status, _, _ in cut.fates()} == {"ok"}
+    assert {status for status, _, _ in cut.told()} == {"ok"}
     assert len(model.asked) == 8 > paid
     assert fake.answered_twice == []
     assert {item.table for item in cut.control.pending()} == {"pick_outcomes"}, "without prices those wait"
@@ -289,12 +266,12 @@ def test_two_refusals_for_haste_and_then_an_answer_end_ok_without_an_attempt(
     fake.misbehave("429", retry_after="300", times=2)
     for _ in range(2):
         studio.read()
-        assert studio.fates() == [("pending", "cooling_down", 0)]
+        assert studio.told() == [("pending", "cooling_down", 0)]
         assert studio.daemon.tick("backlog")[0] == []
         studio.clock.now += timedelta(minutes=6)
     (request,) = studio.daemon.tick("backlog")[0]
     studio.daemon.perform(request, "")
-    assert studio.fates() == [("ok", None, 0)]
+    assert studio.told() == [("ok", None, 0)]
     assert fake.answered_total == 2
 
 
@@ -312,7 +289,7 @@ def test_three_materialisations_without_a_valid_answer_fail_and_say_how_often(
         studio.clock.now = row["not_before"]
     assert waits == [timedelta(minutes=15), timedelta(minutes=60)]
     studio.read()
-    assert studio.fates() == [("failed", "llm_error:invalid_output", 3)]
+    assert studio.told() == [("failed", "llm_error:invalid_output", 3)]
     assert studio.mentions().is_empty()
     assert model.asked.count("extract_picks") == 9, "the question and two re-asks, three times"
     assert model.asked.count("market_outlook") == 1
@@ -321,11 +298,11 @@ def test_three_materialisations_without_a_valid_answer_fail_and_say_how_often(
     assert studio.daemon.tick("backlog")[0] == []
     studio.read()
     assert len(model.asked) == 10, "what has failed is not asked about again by itself"
-    assert studio.fates() == [("failed", "llm_error:invalid_output", 3)]
+    assert studio.told() == [("failed", "llm_error:invalid_output", 3)]
     model.reply = good
     retried = studio.again(retry_failed=True)
     retried.read()
-    assert [status for status, _, _ in retried.fates()] == ["ok"]
+    assert [status for status, _, _ in retried.told()] == ["ok"]
     assert model.asked.count("market_outlook") == 1
 
 
@@ -417,7 +394,7 @@ def test_a_run_that_breaks_after_it_has_paid_is_finished_from_the_journal(
     again.read()
     assert len(model.asked) == 6
     assert fake.answered_twice == []
-    assert {status for status, _, _ in again.fates()} == {"ok"}
+    assert {status for status, _, _ in again.told()} == {"ok"}
     assert again.analyses()["cost_usd"].sum() == again.booked_usd() > 0
 
 
@@ -454,7 +431,7 @@ def test_a_process_that_dies_in_the_fourth_question_pays_for_no_answer_twice(
     after.read()
     assert fake.answered_twice == []
     assert len(model.asked) == asked
-    assert {(status, reason) for status, reason, _ in after.fates()} == fates
+    assert {(status, reason) for status, reason, _ in after.told()} == fates
     assert_books_balance(after.store)
 
 

@@ -40,6 +40,7 @@ from resources.llm import Llm
 from runs.runner import failure_lines
 from schedules.videos import CHANNEL_DAYS, RECHECK_DAYS, build_schedules, poll_channels
 from sensors.videos import RUNS_PER_TICK
+from tests.instances import fresh_instance
 
 __all__ = ["filled_videos", "made_videos"]
 
@@ -118,7 +119,7 @@ def watcher(tmp_path: Path, files: Path) -> Iterator[Watcher]:
     spoken(files, "first_-_-_1", TEAPOT, noon(D0), BUYS)
     spoken(files, "second-_-_2", TEAPOT, noon(D0 + timedelta(days=3)), SELLS)
     spoken(files, "third_-_-_3", LADDER, noon(D0 + timedelta(days=5)), SELLS)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         yield Watcher(located(videos_over(files, tmp_path / "home"), instance))
 
 
@@ -190,7 +191,7 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
     days = [date(2024, 1, 1) + timedelta(days=(QUIET_DAYS + 5) * n) for n in range(RUNS_PER_TICK + 2)]
     for n, day in enumerate(days):
         spoken(files, f"video-_-_{n:02}", TEAPOT, noon(day), BUYS)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         many = Watcher(located(videos_over(files, tmp_path / "home", start_day=days[0]), instance))
         asked = [many.spans() for _ in range(3)]
     assert [len(found) for found in asked] == [RUNS_PER_TICK, 2, 0]
@@ -204,7 +205,7 @@ def test_a_day_that_has_not_begun_waits_and_one_before_the_first_partition_is_le
     spoken(files, "today_-_-_2", TEAPOT, noon(D0 + timedelta(days=40)), BUYS)
     spoken(files, "tomorrow_-3", TEAPOT, noon(D0 + timedelta(days=41)), BUYS)
     clock = [noon(D0 + timedelta(days=40))]
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         settings = videos_over(files, tmp_path / "home")
         early = Watcher(located(settings, instance, lambda: clock[0]))
         today, tomorrow = (D0 + timedelta(days=n) for n in (40, 41))
@@ -217,7 +218,7 @@ def test_a_day_that_has_not_begun_waits_and_one_before_the_first_partition_is_le
 def test_run_keys_stay_short_however_many_files_there_are(tmp_path: Path, files: Path) -> None:
     for n in range(30):
         spoken(files, f"{n:011}", TEAPOT, noon(D0), BUYS)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         many = Watcher(located(videos_over(files, tmp_path / "home"), instance))
         many.spans()
         assert len(many.used) == 2
@@ -339,7 +340,7 @@ def test_finished_channel_days_ask_for_all_days_whose_window_holds_them_up_to_to
 
 
 def test_following_the_sensors_makes_the_same_tables_as_a_plain_run(made_videos: Made, tmp_path: Path) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with fresh_instance() as instance:
         following = Watcher(located(sample_settings(tmp_path), instance))
         jobs = following.until_quiet()
         assert jobs.count("video_landing") == 1

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from magpie import migrations
-from magpie.errors import UserError
+from magpie.errors import Unavailable, UserError
 
 metadata = sa.MetaData()
 
@@ -266,7 +266,7 @@ def as_user_error(engine: sa.Engine) -> Iterator[None]:
         mistaken = isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError)
         if mistaken and getattr(error.orig, "pgcode", None) != INSUFFICIENT_PRIVILEGE:
             raise
-        raise UserError(f"cannot use the control database {_shown(engine)}: {error.orig}") from None
+        raise Unavailable(f"cannot use the control database {_shown(engine)}: {error.orig}") from None
 
 
 def _shown(engine: sa.Engine) -> str:

@@ -10,3 +10,7 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class Unavailable(UserError):
+    """What is needed is away, such as a store or a database; nothing is wrong with what was asked of it."""

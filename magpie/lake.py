@@ -27,7 +27,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from magpie.errors import UserError
+from magpie.errors import Unavailable, UserError
 from magpie.tables import Partitions, Table
 
 # delta-rs retries a conflicting commit by itself; its default of 15 was seen to run out with four writers.
@@ -113,7 +113,7 @@ class Lake:
             if self.is_local:
                 raise
             told = str(error).strip().splitlines()[0][:200]
-            raise UserError(
+            raise Unavailable(
                 f"cannot reach {self.uri(table)}: {told}; check MAGPIE_LAKE_URL, the AWS_* variables and the store"
             ) from error
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from magpie.control import Control, Pending
 from magpie.engine import limits_of
@@ -28,6 +29,10 @@ from sensors.targets import TARGETS, Target, busy, made_again, present
 
 # So much of a bound used is reported once, and all of it once more.
 LEVELS = (80, 100)
+# Errors that say that a database or a store is away: the project's own, SQLAlchemy's, Dagster's.
+AWAY = {"Unavailable", "LedgerUnavailable", "OperationalError", "DagsterPostgresException"}
+# As the client of buckets puts it, whatever class its error then has.
+STORE_AWAY = "Generic S3 error"
 # The share of a bound that is used, None without such a bound, and the same in words.
 Used = tuple[float | None, str]
 
@@ -223,9 +228,8 @@ def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.Senso
     ) -> Iterator[dg.SkipReason]:
         """Count failed runs of a function; too many within the hour stop it, and what asks for it, for a while."""
         now = llm.clock()
-        failed = {
-            functions[event.step_key] for event in context.get_step_failure_events() if event.step_key in functions
-        }
+        steps = [event for event in context.get_step_failure_events() if event.step_key in functions]
+        failed = {functions[str(event.step_key)] for event in steps if not was_away(event.step_failure_data.error)}
         store = Store(control)
         for function in sorted(failed):
             scope, run_id = f"function:{function}", context.dagster_run.run_id
@@ -238,6 +242,15 @@ def _circuit_breaker(targets: Mapping[str, Target], jobs: list[Any]) -> dg.Senso
         yield dg.SkipReason(f"noted for {', '.join(sorted(failed)) or 'no function that calls a model'}")
 
     return circuit_breaker
+
+
+def was_away(error: SerializableErrorInfo | None) -> bool:
+    """Whether a step failed because a store or a database could not be reached: no failure of what it does."""
+    while error is not None:
+        if error.cls_name in AWAY or STORE_AWAY in error.message:
+            return True
+        error = error.cause or error.context
+    return False
 
 
 def _report_and_ask(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +11,10 @@ import dagster as dg
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from dagster._core.definitions.partitions.context import partition_loading_context
 
 from assets.partitions import day_range, lead_range
-from definitions import build_definitions
-from magpie.control import Control, Pending
-from magpie.lake import Lake
+from magpie.control import Pending
+from magpie.errors import Unavailable
 from magpie.leads import tables as t
 from magpie.leads.costs import costs_are_booked
 from magpie.llm import breaker, ledger
@@ -29,11 +26,10 @@ from magpie.llm.schema import llm_call
 from magpie.llm.store import Store
 from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
-from resources.llm import Llm
 from sensors.discovery import sync_campaigns
-from tests.dagster_world import archive, copy_home, settings_over, submission, world
-from tests.gateway_world import KEYS
+from tests.dagster_world import Daemon, archive, copy_home, settings_over, submission, world
 from tests.ledger_world import FakeClock, assert_books_balance
+from tests.product_world import ProductWorld
 
 D = datetime(2026, 3, 20, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 21, tzinfo=UTC)
@@ -111,62 +107,26 @@ def test_a_partition_that_a_run_is_making_is_not_asked_for_again() -> None:
 # --- the sensors over a real instance -----------------------------------------------------------------------------
 
 
-@dataclass
-class Office:
-    """Definitions over a fake provider and a clock moved by hand, with sensors evaluated as the daemon does."""
+class Office(ProductWorld[Daemon]):
+    """Posts that were matched, and the provider that is asked about them."""
 
-    settings: Settings
-    clock: FakeClock
+    product = "leads"
     fake: FakeProvider
-    instance: dg.DagsterInstance
-    cursors: dict[str, str | None] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.control = Control(self.settings.control_database)
-        self.llm = Llm(self.settings, self.control, clock=self.clock, sleep=self.clock.sleep, env=KEYS)
-        self.defs = build_definitions(self.settings, ["leads"], checks=False, llm=self.llm)
-        self.lake = Lake(self.settings.lake_root)
+    def sync(self) -> None:
+        sync_campaigns(self.instance, self.settings)
 
     def tick(self, name: str) -> tuple[list[dg.RunRequest], str | None]:
-        repository = self.defs.get_repository_def()
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursors.get(name),
-            repository_def=repository,
-            resources={"control": self.control, "llm": self.llm},
-        )
-        with partition_loading_context(dynamic_partitions_store=self.instance):
-            told = repository.get_sensor_def(name).evaluate_tick(context)
-        self.cursors[name] = told.cursor
-        fresh = [request for request in told.run_requests or [] if request.run_key not in self.used]
-        self.used |= {str(request.run_key) for request in fresh}
-        return fresh, told.skip_message
+        return self.daemon.tick(name)
 
     def tick_all(self) -> list[dg.RunRequest]:
         return [request for name in ("daily_cost_cap", "quota", "backlog") for request in self.tick(name)[0]]
 
-    def run(self, job: str, **more: Any) -> dg.ExecuteInProcessResult:
-        return self.defs.resolve_job_def(job).execute_in_process(instance=self.instance, **more)
-
     def perform(self, request: dg.RunRequest) -> None:
-        selected = list(request.asset_selection or ())
-        job = self.defs.resolve_job_def(str(request.job_name))
-        result = job.execute_in_process(
-            instance=self.instance,
-            partition_key=request.partition_key,
-            asset_selection=selected,
-            tags=dict(request.tags),
-        )
-        assert result.success
+        assert self.daemon.perform(request, "").success
 
     def statuses(self) -> dict[str, int]:
-        rows = self.lake.read(t.LEAD_EXTRACTIONS).collect()
-        return dict(rows.group_by("status").len().iter_rows())
-
-    def est(self) -> int:
-        query = sa.select(sa.func.max(llm_call.c.est_nano))
-        return int(Store(self.control).read(lambda c: c.execute(query).scalar()) or 0)
+        return dict(self.rows(t.LEAD_EXTRACTIONS).group_by("status").len().iter_rows())
 
 
 def with_caps(settings: Settings, fake: FakeProvider, usd: Decimal) -> Settings:
@@ -211,30 +171,30 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture
-def office(matched: Settings, tmp_path: Path, fake: FakeProvider) -> Iterator[Office]:
+def office(matched: Settings, tmp_path: Path, fake: FakeProvider, instance: dg.DagsterInstance) -> Office:
     copy_home(matched.home, tmp_path / "home")
     settings = with_caps(matched.model_copy(update={"home": tmp_path / "home"}), fake, Decimal("1"))
-    with dg.DagsterInstance.ephemeral() as instance:
-        sync_campaigns(instance, settings)
-        yield Office(settings, FakeClock(D), fake, instance)
+    made = Office(settings, FakeClock(D), instance)
+    made.fake = fake
+    return made
 
 
 def answers(office: Office) -> dg.ExecuteInProcessResult:
-    return office.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[-1]))
+    return office.world.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[-1]))
 
 
 def reopened(office: Office, usd: Decimal) -> Office:
     """The same home under another cap, as after an edit of magpie.yaml and a restart."""
-    settings = with_caps(office.settings, office.fake, usd)
-    return Office(settings, office.clock, office.fake, office.instance, office.cursors, office.used)
+    after = office.again(with_caps(office.settings, office.fake, usd))
+    after.fake = office.fake
+    return after
 
 
 def cut_short(office: Office) -> Office:
     """An office whose cap let seven of twelve posts be asked about."""
-    probe = office.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
-    assert probe.success
+    office.world.run("campaign_answers", tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
     assert office.statuses() == {"ok": 3}
-    cap = to_usd(int(office.est() * 7.5))
+    cap = to_usd(int(max(office.estimates()) * 7.5))
     cut = reopened(office, Decimal(str(round(cap, 4))))
     assert answers(cut).success
     assert cut.statuses() == {"ok": 7, "pending": 5}
@@ -306,7 +266,7 @@ def test_a_cap_is_reported_at_eighty_and_at_a_hundred_percent_once_each(
 
     def told() -> dict[str, int]:
         office.tick("daily_cost_cap")
-        return json.loads(office.cursors["daily_cost_cap"] or "{}")["told"]
+        return json.loads(office.daemon.cursors["daily_cost_cap"] or "{}")["told"]
 
     assert told() == {}
     spend("0.85", "1")
@@ -390,28 +350,31 @@ def test_what_a_dead_process_left_is_ended_by_the_backlog_sensor(office: Office)
     assert state == "voided"
 
 
+def test_runs_that_failed_because_a_store_was_away_do_not_stop_what_would_have_asked(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("cannot reach s3://bucket/lake/ranked_posts")
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise pl.exceptions.ComputeError("Generic S3 error: Error performing GET")
+
+    for broken in (away, gone, away):
+        monkeypatch.setattr("magpie.leads.stages.extraction.extraction_inputs", broken)
+        result = office.world.run("campaign_answers", False, tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
+        (told,) = office.daemon.failed(result, "circuit_breaker")
+        assert "no function" in str(told.skip_message)
+    assert office.store.read(breaker.open_breakers) == []
+
+
 def test_failed_runs_of_a_job_count_against_its_function(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("magpie.leads.stages.extraction.extraction_inputs", broken)
-    repository = office.defs.get_repository_def()
     for _ in range(3):
-        result = office.defs.resolve_job_def("campaign_answers").execute_in_process(
-            instance=office.instance, raise_on_error=False, tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0])
-        )
-        (failure,) = [e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
-        context = dg.build_run_status_sensor_context(
-            sensor_name="circuit_breaker",
-            dagster_instance=office.instance,
-            dagster_run=result.dagster_run,
-            dagster_event=failure,
-            repository_def=repository,
-            resources={"control": office.control, "llm": office.llm},
-        ).for_run_failure()
-        told = repository.get_sensor_def("circuit_breaker")(context)
-        assert told is not None
-        list(told)
+        result = office.world.run("campaign_answers", False, tags=lead_range(CAMPAIGN, DAYS[0], DAYS[0]))
+        office.daemon.failed(result, "circuit_breaker")
     (opened,) = Store(office.control).read(breaker.open_breakers)
     assert opened.scope == "function:extract_lead"
     assert opened.until == office.clock() + timedelta(hours=1)

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from magpie.control import SQLITE_BEGIN, Control, as_user_error
-from magpie.errors import UserError
+from magpie.errors import Unavailable, UserError
 from magpie.llm.schema import metadata
 
 try:
@@ -38,7 +38,7 @@ _ADVISORY_LOCK = sa.text(f"SELECT pg_advisory_xact_lock({0x6D6167706965})")
 CHANGES_PER_TRANSACTION = 64
 
 
-class LedgerUnavailable(UserError):
+class LedgerUnavailable(Unavailable):
     """The books cannot be written: no call is made."""
 
 

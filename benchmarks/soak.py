@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -268,7 +269,6 @@ def account(scene: Scene, story: Story, drain: Drain) -> None:
         "model_answers": scene.provider.answered_total,
         "alerts": len(scene.hook.heard),
         "alerts_told_twice": len(scene.hook.heard) - len({key for _, key in scene.hook.heard}),
-        "finished_after_s": round(drain.quiet_after_s),
         "by_hand": drain.by_hand,
         "simulated": drain.simulated,
         "faults": recovered(scene, story),
@@ -295,12 +295,16 @@ def soak(folder: Path, pg_folder: Path, minutes: float, finish: float, chosen: l
         stream.stop()
         story.say(f"nothing arrives any more: {described(story.arrivals)}")
         drain = Drain(scene.site, load_settings(), story.say)
-        if not drain.until_done(finish * 60):
-            story.wrong.append("not finished: work was left when its time was over")
-        finished = drain.quiet_after_s
-        judge(scene, story, folder, drain)
+        try:
+            if not drain.until_done(finish * 60):
+                story.wrong.append("not finished: work was left when its time was over")
+            story.figures["finished_after_s"] = round(drain.quiet_after_s)
+            judge(scene, story, folder, drain)
+        except Exception:
+            # What half an hour has shown is told all the same.
+            traceback.print_exc()
+            story.wrong.append("the soak itself broke off, see its errors")
         watch.stop()
-        drain.quiet_after_s = finished
         account(scene, story, drain)
     return story
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Site:
             return str(self.instance.submit_run(run.run_id, context).run_id)
 
     def again(self, run: dg.DagsterRun) -> str:
-        """Re-execute a failed run from the step that failed, as its button in the UI does."""
+        """Re-execute a failed run from the step that failed, or all of it where none did, as the buttons in the UI do."""
         with self.workspace() as context:
             location = context.get_code_location(LOCATION)
             (repository,) = location.get_repositories().values()
@@ -122,14 +123,19 @@ class Site:
             job = location.get_job(
                 JobSubsetSelector(LOCATION, repository.name, run.job_name, run.op_selection, keys, checks)
             )
-            made = self.instance.create_reexecuted_run(
+            remake = partial(
+                self.instance.create_reexecuted_run,
                 parent_run=run,
                 request_context=context,
                 code_location=location,
                 remote_job=job,
-                strategy=ReexecutionStrategy.FROM_FAILURE,
                 use_parent_run_tags=True,
             )
+            try:
+                made = remake(strategy=ReexecutionStrategy.FROM_FAILURE)
+            except dg.DagsterInvalidSubsetError:
+                # Its process died when the last step was done already.
+                made = remake(strategy=ReexecutionStrategy.ALL_STEPS)
             return str(self.instance.submit_run(made.run_id, context).run_id)
 
     def active(self) -> list[dg.DagsterRun]:

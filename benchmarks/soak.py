@@ -300,7 +300,7 @@ def soak(folder: Path, pg_folder: Path, minutes: float, finish: float, chosen: l
                 story.wrong.append("not finished: work was left when its time was over")
             story.figures["finished_after_s"] = round(drain.quiet_after_s)
             judge(scene, story, folder, drain)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is shown, and the soak exits 1
             # What half an hour has shown is told all the same.
             traceback.print_exc()
             story.wrong.append("the soak itself broke off, see its errors")

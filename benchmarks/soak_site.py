@@ -114,7 +114,7 @@ class Site:
             return str(self.instance.submit_run(run.run_id, context).run_id)
 
     def again(self, run: dg.DagsterRun) -> str:
-        """Re-execute a failed run from the step that failed, or all of it where none did, as the buttons in the UI do."""
+        """Re-execute a failed run, as the buttons in the UI do: from the failed step, all of it where none failed."""
         with self.workspace() as context:
             location = context.get_code_location(LOCATION)
             (repository,) = location.get_repositories().values()

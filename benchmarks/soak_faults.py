@@ -232,12 +232,15 @@ def _started(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], None]
 
 def _kill_asking_worker(scene: Scene) -> str:
     """Kill the worker that has a question under way; answers take seconds, so that there is one."""
-    scene.provider.latency_s = SLOW_ANSWER_S
+    since, scene.provider.latency_s = scene.provider.attempts, SLOW_ANSWER_S
     port = scene.site.models.port
 
     def asking() -> list[Program]:
-        # A connection is kept after an answer; a question under way is what the provider says there is.
-        return [one for one in _workers(scene.site) if scene.in_flight() and one.talks_to(port)]
+        # A connection is kept after an answer; a question under way is what the provider says there is, and one that
+        # came before answers took so long may be answered by the time its worker is found.
+        if scene.provider.attempts == since or not scene.in_flight():
+            return []
+        return [one for one in _workers(scene.site) if one.talks_to(port)]
 
     found: list[Program] = []
 

@@ -280,7 +280,7 @@ ENTRY = "openai/x: "
             "prices.yaml: openai/x: above[0]: input: Field required",
         ),
         ("[1]", "prices.yaml: Input should be a valid dictionary"),
-        ("a: [", "prices.yaml is not valid YAML: line 1: "),
+        ("a: [1\nb: 2", "prices.yaml is not valid YAML: line 2: "),
         ("a: 2026-13-01", "prices.yaml is not valid YAML: month must be in 1..12"),
     ],
 )

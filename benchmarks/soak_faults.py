@@ -27,6 +27,8 @@ STAYING_S = 60
 # An alert falls due when the rows that waited for money are done.
 ALERT_S = 330
 DOWN_S = 20
+# A provider that starts anew is away so long.
+REFUSED_S = 40
 # An answer takes so long, and so long where they are slow.
 ANSWER_S, SLOW_ANSWER_S = 1.0, 5.0
 NOTHING = "nothing"
@@ -136,11 +138,11 @@ class Happened:
 def troubles() -> list[Trouble]:
     """All of them, in their order: those of models when the first work has come so far as to ask them."""
     return [
-        Trouble("bucket: connection refused", _door("bucket", "refused", DOWN_S), _open("bucket")),
+        Trouble("bucket: connection refused", _bucket("refused", DOWN_S), _open("bucket")),
         Trouble("daemon killed", _killed(lambda site: [site.daemon]), _started(lambda site: [site.daemon])),
-        Trouble("bucket: 503 to everything", _door("bucket", "unavailable", DOWN_S), _open("bucket")),
+        Trouble("bucket: 503 to everything", _bucket("unavailable", DOWN_S), _open("bucket")),
         Trouble("broker killed", _killed(lambda site: [site.broker]), _started(lambda site: [site.broker])),
-        Trouble("bucket: a second more for each request", _door("bucket", "slow", 45), _open("bucket")),
+        Trouble("bucket: a second more for each request", _bucket("slow", 45), _open("bucket")),
         Trouble("Postgres killed", _kill_postgres, lambda scene: scene.site.postgres.start()),
         Trouble("both workers killed", _killed(_workers), _started(_workers)),
         Trouble(
@@ -160,7 +162,7 @@ def troubles() -> list[Trouble]:
         ),
         _model("does not answer at all", *["timeout_before"] * 2),
         Trouble("model: 5 s for each answer", _slow_model, _quick_model, "answer", share=3),
-        Trouble("model: connection refused", _door("models", "refused", 40), _open("models"), "answer"),
+        Trouble("model: connection refused", _refuse_questions, _open("models"), "answer", share=3),
     ]
 
 
@@ -186,10 +188,25 @@ def _quick_model(scene: Scene) -> None:
     scene.provider.latency_s = ANSWER_S
 
 
-def _door(name: Literal["bucket", "models"], mode: Mode, seconds: float) -> Callable[[Scene], str]:
+def _refuse_questions(scene: Scene) -> str:
+    """Slam the door while questions are on their way: those are cut, and their next attempts find it shut."""
+    under_way = 0
+
+    def asked() -> bool:
+        nonlocal under_way
+        under_way = scene.in_flight()
+        return under_way > 0
+
+    _wait(asked, OPPORTUNITY_S)
+    scene.site.models.turn("refused")
+    time.sleep(REFUSED_S)
+    return _counted(under_way, "calls under way")
+
+
+def _bucket(mode: Mode, seconds: float) -> Callable[[Scene], str]:
     def make(scene: Scene) -> str:
         before = _steps(scene)
-        getattr(scene.site, name).turn(mode)
+        scene.site.bucket.turn(mode)
         time.sleep(seconds)
         return before
 

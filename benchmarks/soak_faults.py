@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.soak_load import Models
+from benchmarks.soak_programs import talks_to
 from benchmarks.soak_proxy import Mode
-from benchmarks.soak_site import WORKERS, Program, Site
+from benchmarks.soak_site import WORKERS, Site
 from magpie.llm.fake_provider import FakeProvider
 from tests.fake_channels import FakeChannels, Fault
+from tests.programs import Program
 
 # So long a fault waits for what it can meet, where it needs a moment of its own.
 OPPORTUNITY_S = 200
@@ -205,7 +207,7 @@ def _refuse_questions(scene: Scene) -> str:
 
 def _bucket(mode: Mode, seconds: float) -> Callable[[Scene], str]:
     def make(scene: Scene) -> str:
-        before = _steps(scene)
+        before = _busy(scene)
         scene.site.bucket.turn(mode)
         time.sleep(seconds)
         return before
@@ -218,7 +220,7 @@ def _open(name: Literal["bucket", "models"]) -> Callable[[Scene], None]:
 
 
 def _kill_postgres(scene: Scene) -> str:
-    before = _steps(scene)
+    before = _busy(scene)
     scene.site.postgres.kill()
     time.sleep(DOWN_S)
     return before
@@ -230,7 +232,7 @@ def _workers(site: Site) -> list[Program]:
 
 def _killed(chosen: Callable[[Site], list[Program]]) -> Callable[[Scene], str]:
     def make(scene: Scene) -> str:
-        before = _steps(scene)
+        before = _busy(scene)
         for program in chosen(scene.site):
             program.kill()
         time.sleep(DOWN_S)
@@ -257,7 +259,7 @@ def _kill_asking_worker(scene: Scene) -> str:
         # came before answers took so long may be answered by the time its worker is found.
         if scene.provider.attempts == since or not scene.in_flight():
             return []
-        return [one for one in _workers(scene.site) if one.talks_to(port)]
+        return [one for one in _workers(scene.site) if talks_to(one, port)]
 
     found: list[Program] = []
 
@@ -306,8 +308,16 @@ def _hook_back(scene: Scene) -> None:
     scene.hook.away = False
 
 
-def _steps(scene: Scene) -> str:
-    return _counted(len(scene.site.active()), "runs under way or queued")
+def _busy(scene: Scene) -> str:
+    """Wait until there is work to disturb."""
+    found: list[Any] = []
+
+    def asked() -> bool:
+        found[:] = scene.site.active()
+        return bool(found)
+
+    _wait(asked, OPPORTUNITY_S)
+    return _counted(len(found), "runs under way or queued")
 
 
 def _counted(number: int, what: str) -> str:

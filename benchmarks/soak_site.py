@@ -1,7 +1,8 @@
 """The deployment that the soak disturbs: every process of the production profile, on loopback, each by its own id.
 
 Belongs here: which there are, in which order they start, and what one asks of Dagster from outside. Does not belong
-here: one program (`soak_programs.py`), when it is killed (`soak_faults.py`), what they work on (`soak_load.py`).
+here: one program (`soak_programs.py`, `tests/programs.py`), when it is killed (`soak_faults.py`), what they work on
+(`soak_load.py`).
 """
 
 import os
@@ -23,9 +24,10 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
 from benchmarks import soak_programs as programs
-from benchmarks.soak_programs import LOCATION, PASSWORD, Postgres, Program, listens
+from benchmarks.soak_programs import LOCATION, Postgres
 from benchmarks.soak_proxy import Door
 from tests.dagster_world import REPO
+from tests.programs import Program, binary, broker, broker_url, free_port, listens, running, worker
 
 # A step of the soak takes seconds, a minute where a store or a model is slow; what takes longer lost its worker.
 LOST_AFTER_S = 90
@@ -167,13 +169,11 @@ def opened(folder: Path, pg_folder: Path, more: Mapping[str, str], models: Door)
     with ExitStack() as stack:
         postgres = Postgres(pg_folder)
         stack.callback(postgres.remove)
-        moto_port, code_port, broker_port = programs.free_port(), programs.free_port(), programs.free_port()
+        moto_port, code_port, broker_port = free_port(), free_port(), free_port()
         plain = {**os.environ, **more}
-        command = [str(programs.BINARIES / "moto_server"), "-H", "127.0.0.1", "-p", str(moto_port)]
-        moto = Program("bucket", command, plain, folder, lambda: listens(moto_port))
-        _started(stack, moto)
+        command = [binary("moto_server"), "-H", "127.0.0.1", "-p", str(moto_port)]
+        stack.enter_context(running(Program("bucket", command, plain, folder, lambda: listens(moto_port))))
         bucket = stack.enter_context(Door(moto_port))
-        redis_url = f"redis://:{PASSWORD}@127.0.0.1:{broker_port}/0"
         home = folder / "dagster"
         home.mkdir()
         env = {
@@ -189,7 +189,7 @@ def opened(folder: Path, pg_folder: Path, more: Mapping[str, str], models: Door)
             "MAGPIE_LAKE_URL": f"s3://{BUCKET}/lake",
             "MAGPIE_CONTROL_URL": postgres.database("control"),
             "MAGPIE_EXECUTION": "celery",
-            "MAGPIE_CELERY_BROKER": redis_url,
+            "MAGPIE_CELERY_BROKER": broker_url(broker_port),
             "MAGPIE_CELERY_LOST_AFTER_SECONDS": str(LOST_AFTER_S),
         }
         keys = {name: env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
@@ -206,24 +206,19 @@ def opened(folder: Path, pg_folder: Path, more: Mapping[str, str], models: Door)
             postgres,
             bucket,
             models,
-            programs.broker(broker_port, folder),
+            broker(broker_port, folder),
             programs.code(code_port, env, folder),
             code_port,
             programs.daemon(code_port, env, folder, home),
-            {name: programs.worker(name, env, folder) for name in WORKERS},
+            {name: worker(name, env, folder) for name in WORKERS},
         )
         _instance_file(home)
         # The environment of this process, from which the instance reads the address of its storage.
         os.environ.update(env)
         site.instance = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
         for program in (site.broker, site.code, *site.workers.values(), site.daemon):
-            _started(stack, program)
+            stack.enter_context(running(program))
         yield site
-
-
-def _started(stack: ExitStack, program: Program) -> None:
-    stack.callback(program.end)
-    program.start()
 
 
 def _instance_file(home: Path) -> None:

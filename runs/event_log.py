@@ -4,9 +4,9 @@ Belongs here: that one change to how Dagster connects. Does not belong here: wha
 on Postgres needs none of this).
 
 Dagster 1.13 makes an engine and a connection for each event and closes them after it. SQLite then writes its journal
-back with each, and SQLAlchemy compiles every statement anew: 12 ms an event, half of a run over the sample. Files and
-tables stay Dagster's own, so either class reads what the other wrote. Remove this when Dagster keeps its connections
-itself.
+back with each, and SQLAlchemy compiles every statement anew: 12 ms an event, half of a run over the sample. It asks in
+the same way, before each use of a table that an older version may lack, whether it is there. Files and tables stay
+Dagster's own, so either class reads what the other wrote. Remove this when Dagster keeps its connections itself.
 
 Nor is the disk waited for at each event (5 ms where it is slow). A process that dies loses nothing by that; a machine
 that loses its power may forget the last events, and partitions whose rows are there count as not made until they are
@@ -50,6 +50,7 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
+        self._there: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -83,6 +84,12 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
         while len(self._engines) > OPEN_DATABASES:
             self._engines.popitem(last=False)[1].dispose()
         return engine
+
+    def has_table(self, table_name: str) -> bool:
+        """As its base; what is there once stays, what is not may come with an upgrade."""
+        if table_name not in self._there and super().has_table(table_name):
+            self._there.add(table_name)
+        return table_name in self._there
 
     def wipe(self) -> None:
         """Close before the files go."""

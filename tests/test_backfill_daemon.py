@@ -2,17 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
@@ -23,47 +19,19 @@ from definitions import build_definitions
 from magpie.leads import tables as t
 from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, REDDIT_DAYS
 from sensors.discovery import sync_campaigns
+from tests.programs import impatient_daemon, running, until
 
 __all__ = ["made"]
 
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 6)
 DEADLINE_SECONDS = 115
-# The daemon itself, but it looks at backfills every second instead of every thirty, which no setting changes.
-IMPATIENT_DAEMON = """
-import dagster._daemon.controller as controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
-from dagster._daemon.cli import main
-main()
-"""
 
 
-@contextmanager
-def daemon(home: Path, dagster_home: Path) -> Iterator[Path]:
-    """Run the daemon over the first code location of workspace.yaml; yields its log."""
-    workspace = yaml.safe_load((REPO / "workspace.yaml").read_text("utf-8"))
-    first = {"load_from": [place for place in workspace["load_from"] if "magpie" in str(place)]}
-    (dagster_home / "workspace.yaml").write_text(yaml.safe_dump(first), "utf-8")
+def environment(home: Path, dagster_home: Path) -> dict[str, str]:
+    """Of a project whose settings are all but the home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAGPIE_", "DAGSTER_"))}
-    env = {
-        **kept,
-        "MAGPIE_HOME": str(home),
-        "MAGPIE_CONFIG": str(REPO / "magpie.yaml"),
-        "DAGSTER_HOME": str(dagster_home),
-    }
-    log = dagster_home / "daemon.log"
-    command = [sys.executable, "-c", IMPATIENT_DAEMON, "run", "-w", str(dagster_home / "workspace.yaml")]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=env, cwd=dagster_home, stdout=out, stderr=out)
-        try:
-            yield log
-        finally:
-            # It ends its code servers, and they the runs.
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    mine = {"MAGPIE_HOME": home, "MAGPIE_CONFIG": REPO / "magpie.yaml", "DAGSTER_HOME": dagster_home}
+    return kept | {name: str(value) for name, value in mine.items()}
 
 
 def wanted(defs: dg.Definitions) -> AssetGraphSubset:
@@ -79,20 +47,21 @@ def wanted(defs: dg.Definitions) -> AssetGraphSubset:
     return AssetGraphSubset.from_asset_partition_set(asked, defs.resolve_asset_graph())
 
 
-def backfill(instance: dg.DagsterInstance, defs: dg.Definitions, log: Path) -> BulkActionStatus:
+def backfill(instance: dg.DagsterInstance, defs: dg.Definitions) -> BulkActionStatus:
     """Ask for the backfill and wait until the daemon is done with it."""
     name = "spring"
     instance.add_backfill(
         PartitionBackfill.from_asset_graph_subset(name, time.time(), {}, instance, wanted(defs), None, None, None)
     )
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+
+    def status() -> BulkActionStatus:
         found = instance.get_backfill(name)
         assert found is not None
-        if found.status not in (BulkActionStatus.REQUESTED, BulkActionStatus.FAILING):
-            return found.status
-        time.sleep(0.5)
-    pytest.fail(f"no end after {DEADLINE_SECONDS} s; the daemon said:\n{log.read_text(errors='replace')[-8000:]}")
+        return found.status
+
+    going = (BulkActionStatus.REQUESTED, BulkActionStatus.FAILING)
+    until(lambda: status() not in going, "the daemon is done", DEADLINE_SECONDS)
+    return status()
 
 
 @pytest.mark.soak
@@ -106,12 +75,15 @@ def test_a_backfill_by_the_daemon_is_one_run_per_campaign_and_range_and_equals_a
     dagster_home.mkdir()
     shutil.copyfile(REPO / "dagster.yaml", dagster_home / "dagster.yaml")
     defs = build_definitions(settings)
-    with dg.DagsterInstance.from_config(str(dagster_home)) as instance, daemon(settings.home, dagster_home) as log:
+    daemon = impatient_daemon(environment(settings.home, dagster_home), dagster_home, dagster_home)
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance, running(daemon):
         sync_campaigns(instance, settings)
-        status = backfill(instance, defs, log)
+        try:
+            status = backfill(instance, defs)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{daemon.said()[-8000:]}") from None
         runs = instance.get_runs()
-        told = log.read_text(errors="replace")[-8000:]
-        assert status == BulkActionStatus.COMPLETED_SUCCESS, told
+        assert status == BulkActionStatus.COMPLETED_SUCCESS, daemon.said()[-8000:]
         spans = sorted(
             (len(run.asset_selection or ()), run.tags[RANGE_START], run.tags[RANGE_END], run.status) for run in runs
         )

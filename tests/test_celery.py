@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -57,11 +57,11 @@ from schedules.leads import CAMPAIGN_ANSWERS, CAMPAIGN_DAYS, CAMPAIGN_WORDS, RED
 from schedules.videos import CHANNEL_DAYS, VIDEO_LANDING
 from sensors.discovery import sync_campaigns
 from sensors.videos import sync_channels
-from tests.celery_world import LOST_AFTER_SECONDS, PASSWORD, Site, broker, kill, until
 from tests.dagster_world import REPO, TEAPOT, days_between, rows, sample_settings, settled, world
 from tests.databases import database_in
 from tests.gateway_world import KEYS
 from tests.ledger_world import assert_books_balance
+from tests.programs import PASSWORD, broker, broker_url, free_port, impatient_daemon, running, until, worker
 from tests.test_lake_s3 import KEYS as S3_KEYS
 from tests.test_lake_s3 import endpoint
 
@@ -78,6 +78,8 @@ HELD = "reddit_posts"
 MADE = (*REDDIT_DAYS, *CAMPAIGN_WORDS, *CAMPAIGN_DAYS, *CAMPAIGN_ANSWERS, *VIDEO_LANDING, *CHANNEL_STEPS)
 BUCKET = "workers"
 DEADLINE_SECONDS = 600
+# With less, a step is given up for lost while a busy machine still works on it.
+LOST_AFTER_SECONDS = 20
 TABLES = [table for table in (*leads.TABLES, *videos.TABLES) if table.name in MADE]
 
 
@@ -152,6 +154,33 @@ def takers(instance: dg.DagsterInstance, step: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Site:
+    """Folders and environment that all processes of one installation share."""
+
+    folder: Path
+    env: Mapping[str, str]
+
+    @property
+    def dagster_home(self) -> Path:
+        return Path(self.env["DAGSTER_HOME"])
+
+    def log(self, name: str) -> str:
+        path = self.folder / f"{name}.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def everything(self) -> str:
+        """What all processes said, and the files that they left in Dagster's home."""
+        left = [path for path in self.dagster_home.rglob("*") if path.is_file()]
+        return "\n".join(path.read_text("utf-8", "replace") for path in (*self.folder.glob("*.log"), *left))
+
+    def logs(self) -> str:
+        """The end of what each process said."""
+        return "\n".join(
+            f"--- {path.stem}\n{self.log(path.stem)[-6000:]}" for path in sorted(self.folder.glob("*.log"))
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What several processes came to, and what one did."""
 
@@ -177,6 +206,8 @@ def outcome(endpoint: str, postgres: str, tmp_path_factory: pytest.TempPathFacto
         with FakeProvider() as other:
             single = alone(here, other.base_url("openai"))
         model = stack.enter_context(FakeProvider())
+        port = free_port()
+        stack.enter_context(running(broker(port, folder)))
         home = folder / "dagster"
         home.mkdir()
         instance_file(home)
@@ -190,7 +221,7 @@ def outcome(endpoint: str, postgres: str, tmp_path_factory: pytest.TempPathFacto
             "MAGPIE_LAKE_URL": f"s3://{BUCKET}/{uuid.uuid4().hex}/lake",
             "MAGPIE_CONTROL_URL": stack.enter_context(database_in(postgres)),
             "MAGPIE_EXECUTION": "celery",
-            BROKER: stack.enter_context(broker()),
+            BROKER: broker_url(port),
             LOST_AFTER: str(LOST_AFTER_SECONDS),
         }
         for name, value in mine.items():
@@ -211,14 +242,16 @@ def by_two_workers(settings: Settings, site: Site, instance: dg.DagsterInstance)
     subset = wanted(build_definitions(settings))
     asked = PartitionBackfill.from_asset_graph_subset("spring", time.time(), {}, instance, subset, None, None, None)
     instance.add_backfill(asked)
-    with site.worker("one") as one, site.worker("two") as two, site.daemon():
+    one, two = (worker(name, site.env, site.folder) for name in ("one", "two"))
+    daemon = impatient_daemon(site.env, site.dagster_home, site.folder)
+    with running(one), running(two), running(daemon):
         try:
             with FileLock(f"{place}.lock"):
                 until(lambda: bool(takers(instance, HELD)), f"{HELD} is begun", DEADLINE_SECONDS)
                 (killed,) = takers(instance, HELD)
                 # Until the other one has made something, so that both have worked.
                 until(lambda: len({worker for _, worker in executions(instance)}) == 2, "both work", DEADLINE_SECONDS)
-                kill({"one": one, "two": two}[killed])
+                {"one": one, "two": two}[killed].kill()
             until(lambda: ended(instance), "the backfill ends", DEADLINE_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{site.logs()}") from None
@@ -344,7 +377,7 @@ def test_a_broker_that_is_not_named_and_a_time_that_is_none_are_one_line() -> No
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The worker's program, loaded for a broker that nobody asks."""
     monkeypatch.setenv(BROKER, "redis://127.0.0.1:1/0")
     monkeypatch.delitem(sys.modules, "runs.worker", raising=False)
@@ -369,22 +402,22 @@ def handed_out(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
     return {"execute_step_args_packed": pack_value(asked), "executable_dict": {}}
 
 
-def test_a_worker_leaves_a_step_alone_whose_run_is_over(worker: ModuleType, tmp_path: Path) -> None:
+def test_a_worker_leaves_a_step_alone_whose_run_is_over(program: ModuleType, tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         over = a_job.execute_in_process(instance=instance).run_id
         going = instance.create_run_for_job(a_job, status=dg.DagsterRunStatus.STARTED).run_id
-        begin = worker.execute_plan.before_start
+        begin = program.execute_plan.before_start
         with pytest.raises(Ignore, match="is over"):
             begin("task", (), handed_out(instance, over))
         begin("task", (), handed_out(instance, going))
 
 
-def test_a_step_that_takes_its_workers_down_ends_after_three_of_them(worker: ModuleType, tmp_path: Path) -> None:
+def test_a_step_that_takes_its_workers_down_ends_after_three_of_them(program: ModuleType, tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run = instance.create_run_for_job(a_job, status=dg.DagsterRunStatus.STARTED)
         begun = DagsterEvent(dg.DagsterEventType.STEP_START.value, a_job.name, step_key="a_step")
         for _ in range(3):
-            worker.execute_plan.before_start("task", (), handed_out(instance, run.run_id))
+            program.execute_plan.before_start("task", (), handed_out(instance, run.run_id))
             instance.report_dagster_event(begun, run.run_id)
         with pytest.raises(RuntimeError, match="a_step was begun 3 times"):
-            worker.execute_plan.before_start("task", (), handed_out(instance, run.run_id))
+            program.execute_plan.before_start("task", (), handed_out(instance, run.run_id))

@@ -104,6 +104,16 @@ def test_threads_may_read_while_another_writes(instance: dg.DagsterInstance) -> 
     assert storage.get_materialized_partitions(dg.AssetKey("numbers")) == {"a", "b"}
 
 
+def test_a_table_that_an_upgrade_brings_is_seen_by_a_storage_that_is_open(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    assert isinstance(storage, OpenSqliteEventLogStorage)
+    assert storage.has_table("dynamic_partitions")
+    assert not storage.has_table("new_in_some_release")
+    with storage.index_connection() as connection:
+        connection.exec_driver_sql("CREATE TABLE new_in_some_release (id INTEGER)")
+    assert storage.has_table("new_in_some_release")
+
+
 def test_what_is_wiped_is_gone_and_can_be_written_anew(instance: dg.DagsterInstance) -> None:
     gone = made(instance)
     instance.event_log_storage.wipe()

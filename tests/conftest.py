@@ -38,6 +38,14 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).
 YOUNGEST = 50_000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run Dagster or processes come first: one that was last would leave the other workers idle."""
+    long = {
+        item.path for item in items if item.get_closest_marker("slow") or hasattr(getattr(item, "module", None), "dg")
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_collection_finish() -> None:
     """Look for garbage among what tests make, not among modules and tests: otherwise a fifth of the suite's time."""
     gc.collect()

@@ -110,31 +110,12 @@ def stored(world: World, tables: tuple[Table, ...] = t.TABLES) -> dict[str, pl.D
     return {table.name: rows(world.lake, table) for table in tables}
 
 
-def selected(request: dg.RunRequest) -> tuple[str, ...]:
-    return tuple(key.path[-1] for key in request.asset_selection or ())
-
-
 @dataclass
 class Editor(Daemon):
     """The daemon, with what it does about content."""
 
     bound: tuple[str, ...] = ("lake", "control", "llm", "desk")
-
-    def asked(self) -> list[dg.RunRequest]:
-        """What new_keywords asks for, landing first what there is to land."""
-        found, _ = self.tick("new_keywords")
-        while [request.job_name for request in found] == ["content_landing"]:
-            self.perform(found[0], "")
-            found, _ = self.tick("new_keywords")
-        assert {request.job_name for request in found} <= {"site_days"}
-        return found
-
-    def until_quiet(self) -> list[str]:
-        """Do all that new_keywords asks for; return the jobs in the order they ran."""
-        done: list[str] = []
-        while found := self.tick("new_keywords")[0]:
-            done += [self.perform(request, "").job_def.name for request in found]
-        return done
+    news, landing = "new_keywords", "content_landing"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -113,8 +113,15 @@ def world(
 
 @dataclass
 class Daemon:
-    """Evaluates sensors as the daemon does: the cursor is kept, a run key is honoured once."""
+    """Evaluates sensors as the daemon does: the cursor is kept, a run key is honoured once.
 
+    Attributes:
+        news: the sensor of new files.
+        landing: the job that it asks for first.
+    """
+
+    news: ClassVar[str]
+    landing: ClassVar[str]
     world: World
     cursors: dict[str, str | None] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -168,11 +175,36 @@ class Daemon:
         told: Any = repository.get_sensor_def(sensor)(context)
         return list(told)
 
+    def asked(self) -> list[dg.RunRequest]:
+        """What new files call for, after landing what there is to land."""
+        found, _ = self.tick(self.news)
+        while [request.job_name for request in found] == [self.landing]:
+            self.perform(found[0], "")
+            found, _ = self.tick(self.news)
+        return found
+
+    def until_quiet(self) -> list[str]:
+        """Do all that new files call for; return the jobs in the order they ran."""
+        done: list[str] = []
+        while found := self.tick(self.news)[0]:
+            for request in found:
+                done += self.do(request)
+        return done
+
+    def do(self, request: dg.RunRequest) -> list[str]:
+        """Perform a request and what follows from it; return the jobs that ran."""
+        return [self.perform(request, "").job_def.name]
+
     def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
         more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}
         if request.asset_selection:
             more["asset_selection"] = list(request.asset_selection)
         return self.world.run(request.job_name or job, tags=dict(request.tags), **more)
+
+
+def selected(request: dg.RunRequest) -> tuple[str, ...]:
+    """Names of the assets that a request chooses, in its order."""
+    return tuple(key.path[-1] for key in request.asset_selection or ())
 
 
 def rows(lake: Lake, table: Table, first: date = date.min, last: date = date.max) -> pl.DataFrame:

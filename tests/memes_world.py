@@ -162,24 +162,16 @@ class Keeper(Daemon):
     """The daemon, with what it does about memes."""
 
     bound: tuple[str, ...] = ("lake", "control", "llm", "curator", "recommender")
-    jobs: list[str] = field(default_factory=list)
+    news, landing = "new_memes", "meme_landing"
 
-    def do(self, request: dg.RunRequest, job: str = "meme_days") -> dg.ExecuteInProcessResult:
-        """Perform a request and all that later_copies asks for after it."""
-        result = self.perform(request, job)
-        self.jobs.append(result.job_def.name)
-        if result.job_def.name == "meme_days":
+    def do(self, request: dg.RunRequest) -> list[str]:
+        """With all that later_copies asks for after it."""
+        result = self.perform(request, "meme_days")
+        done = [result.job_def.name]
+        if done == ["meme_days"]:
             for follow in self.follows(result, "later_copies"):
-                self.do(follow)
-        return result
-
-    def until_quiet(self) -> list[str]:
-        """Do all that new_memes asks for, and what follows from it; return the jobs in the order they ran."""
-        self.jobs = []
-        while asked := self.tick("new_memes")[0]:
-            for request in asked:
-                self.do(request)
-        return self.jobs
+                done += self.do(follow)
+        return done
 
     def restarted(self, settings: Settings, clock: Clock = lambda: NOW) -> "Keeper":
         """The same instance and cursors under other settings, as after an edit of magpie.yaml and a reload."""

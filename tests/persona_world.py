@@ -160,36 +160,20 @@ def spans(requests: Sequence[dg.RunRequest]) -> list[tuple[str | None, str, str]
     return [(request.job_name, request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
 
 
-def selected(request: dg.RunRequest) -> tuple[str, ...]:
-    return tuple(key.path[-1] for key in request.asset_selection or ())
-
-
 @dataclass
 class Clerk(Daemon):
     """The daemon, with what it does about blogs."""
 
     bound: tuple[str, ...] = ("lake", "control", "llm", "reader")
+    news, landing = "new_inputs", "persona_landing"
 
-    def asked(self) -> list[dg.RunRequest]:
-        """What new_inputs asks for, landing first what there is to land."""
-        found, _ = self.tick("new_inputs")
-        while [request.job_name for request in found] == ["persona_landing"]:
-            self.perform(found[0], "")
-            found, _ = self.tick("new_inputs")
-        return found
-
-    def until_quiet(self) -> list[str]:
-        """Do all that new_inputs asks for, and what follows from posts; return the jobs in the order they ran."""
-        done: list[str] = []
-        while found := self.tick("new_inputs")[0]:
-            for request in found:
-                result = self.perform(request, "")
-                done.append(result.job_def.name)
-                if done[-1] == "blog_posts":
-                    done += [
-                        self.perform(after, "blog_days").job_def.name
-                        for after in self.follows(result, "inputs_after_posts")
-                    ]
+    def do(self, request: dg.RunRequest) -> list[str]:
+        """With the days whose inputs new posts change."""
+        result = self.perform(request, "")
+        done = [result.job_def.name]
+        if done == ["blog_posts"]:
+            for after in self.follows(result, "inputs_after_posts"):
+                done.append(self.perform(after, "blog_days").job_def.name)
         return done
 
 

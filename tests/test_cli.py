@@ -41,6 +41,7 @@ def quick(tmp_path: Path) -> Path:
     return config
 
 
+@pytest.mark.slow
 def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, quick: Path, here: Here) -> None:
     # `HYPOTHESIS_PROFILE=thorough make test` runs the project as it stands.
     config = REPO / "magpie.yaml" if THOROUGH else quick

@@ -27,10 +27,10 @@ from tests.content_world import (
     asking,
     content_over,
     listed,
-    selected,
     shop,
     stored,
 )
+from tests.dagster_world import selected
 from tests.ledger_world import FakeClock, assert_books_balance
 
 ASKED = (t.KEYWORD_CLUSTERS, t.CONTENT_IDEAS, t.ARTICLES, t.IMAGE_PROMPTS, t.ARTICLE_IMAGES)

@@ -29,12 +29,11 @@ from tests.content_world import (
     content_over,
     listed,
     pressing,
-    selected,
     shop,
     span,
     spans,
 )
-from tests.dagster_world import copy_home
+from tests.dagster_world import copy_home, selected
 
 D1, D2 = D0 + timedelta(days=2), D0 + timedelta(days=4)
 FROM_IDEAS = SITE_DAYS[2:]

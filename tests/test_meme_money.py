@@ -19,7 +19,7 @@ from magpie.memes import logs
 from magpie.memes import tables as t
 from magpie.memes.describe_queue import retry
 from magpie.tables import Partitions
-from tests.dagster_world import copy_home, rows
+from tests.dagster_world import copy_home, rows, selected
 from tests.instances import fresh_instance
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.memes_world import (
@@ -125,9 +125,7 @@ def test_nine_memes_a_quarter_of_an_hour_are_described_and_the_rest_wait_for_the
     assert studio.described() == {OK: 9, TURN: 2}
     assert len(eye.asked) == fake.attempts == studio.attempts() == 9
     assert len(asked) == studio.planned()["partition"].n_unique()
-    assert {tuple(key.path[-1] for key in one.asset_selection or ()) for one in asked} == {
-        ("meme_descriptions", "meme_duplicates", "meme_status")
-    }
+    assert {selected(one) for one in asked} == {("meme_descriptions", "meme_duplicates", "meme_status")}
     assert studio.clock.slept == pytest.approx([10.0] * 8), "ten seconds between two calls"
     row = studio.descriptions().filter(pl.col("status") == "ok").row(0, named=True)
     assert (row["provider"], row["model_served"], row["ocr_engine"], row["ocr_text"]) == (

@@ -26,7 +26,7 @@ from magpie.sources.web import Page, Web, WebError
 from magpie.tables import Partitions
 from schedules.memes import FETCHES, MEME_DAYS, build_schedules
 from sensors.memes import RUNS_PER_TICK
-from tests.dagster_world import Made, World, copy_home, filled_memes, made_memes, rows, versions
+from tests.dagster_world import Made, World, copy_home, filled_memes, made_memes, rows, selected, versions
 from tests.instances import fresh_instance
 from tests.memes_world import (
     CATS,
@@ -61,22 +61,9 @@ def spans(requests: list[dg.RunRequest]) -> list[tuple[str | None, str, str]]:
     ]
 
 
-def selected(request: dg.RunRequest) -> tuple[str, ...]:
-    return tuple(key.path[-1] for key in request.asset_selection or ())
-
-
 def state(world: World, meme_id: str) -> tuple[str, str]:
     (row,) = rows(world.lake, t.MEME_STATUS).filter(pl.col("meme_id") == meme_id).rows(named=True)
     return row["state"], row["decided_by"]
-
-
-def landed(keeper: Keeper) -> list[dg.RunRequest]:
-    """What new_memes asks for, after landing what there is to land."""
-    asked, _ = keeper.tick("new_memes")
-    while [request.job_name for request in asked] == ["meme_landing"]:
-        keeper.perform(asked[0], "")
-        asked, _ = keeper.tick("new_memes")
-    return asked
 
 
 @pytest.fixture
@@ -155,16 +142,16 @@ def test_new_files_are_landed_once_and_then_their_days_are_asked_for(keeper: Kee
 def test_only_the_days_of_a_file_that_changed_are_asked_for_each_time_it_changes(
     keeper: Keeper, archives: Path, events: Path
 ) -> None:
-    landed(keeper)
+    keeper.asked()
     exported(archives, DOGS, message(8, noon(day_of(4))))
-    assert spans(landed(keeper)) == [("meme_days", str(day_of(4)), str(day_of(4)))]
+    assert spans(keeper.asked()) == [("meme_days", str(day_of(4)), str(day_of(4)))]
     path = exported(archives, DOGS, message(8, noon(day_of(4)), "again"))
-    assert spans(landed(keeper)) == [("meme_days", str(day_of(4)), str(day_of(4)))]
+    assert spans(keeper.asked()) == [("meme_days", str(day_of(4)), str(day_of(4)))]
     shutil.rmtree(path.parent)
-    assert spans(landed(keeper)) == [("meme_days", str(day_of(4)), str(day_of(4)))], "a day of a file that is gone"
+    assert spans(keeper.asked()) == [("meme_days", str(day_of(4)), str(day_of(4)))], "a day of a file that is gone"
     told(events / "b.ndjson", event(2, "like", "u1", "telegram:cats:1", noon(day_of(3))))
     # Ratings count all that was known then, so those of later days move too.
-    assert spans(landed(keeper)) == [("reaction_days", str(day_of(3)), str(NOW.date()))]
+    assert spans(keeper.asked()) == [("reaction_days", str(day_of(3)), str(NOW.date()))]
 
 
 def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Path, archives: Path) -> None:
@@ -172,7 +159,7 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
     exported(archives, CATS, *(message(n, noon(day), photo=f"photos/{n % 2}.jpg") for n, day in enumerate(days, 1)))
     with fresh_instance() as instance:
         many = Keeper(located(memes_over(archives, tmp_path / "home", start_day=days[0]), instance))
-        asked = [landed(many), *(many.tick("new_memes")[0] for _ in range(2))]
+        asked = [many.asked(), *(many.tick("new_memes")[0] for _ in range(2))]
     assert [len(found) for found in asked] == [RUNS_PER_TICK, 2, 0]
     assert [first for found in asked for _, first, _ in spans(found)] == [str(day) for day in days]
 
@@ -187,10 +174,10 @@ def test_a_day_that_has_not_begun_waits_and_one_before_the_first_partition_is_le
     with fresh_instance() as instance:
         settings = memes_over(archives, tmp_path / "home")
         early = Keeper(located(settings, instance, lambda: clock[0]))
-        assert spans(landed(early)) == [("meme_days", str(NOW.date()), str(NOW.date()))]
-        assert landed(early) == []
+        assert spans(early.asked()) == [("meme_days", str(NOW.date()), str(NOW.date()))]
+        assert early.asked() == []
         clock[0] += timedelta(days=1)
-        assert spans(landed(early)) == [("meme_days", str(tomorrow), str(tomorrow))]
+        assert spans(early.asked()) == [("meme_days", str(tomorrow), str(tomorrow))]
 
 
 def test_a_folder_that_is_gone_is_one_line_that_names_it(keeper: Keeper, archives: Path) -> None:
@@ -259,7 +246,7 @@ def test_a_source_that_is_snoozed_takes_its_memes_along_and_brings_them_back_whe
     listed = Listed.of(world.settings, rows(world.lake, t.MEME_FILES))
     for action, expected in (("snooze", "snoozed"), ("unsnooze", "ok")):
         channels.decide(world.control, listed, CATS, action, actor="mona", at=NOW, reason="because")
-        asked = landed(keeper)
+        asked = keeper.asked()
         assert spans(asked) == [("meme_days", str(D0), str(day_of(1)))], "its own days and no others"
         for request in asked:
             keeper.do(request)
@@ -296,7 +283,7 @@ def test_an_older_copy_that_lands_late_makes_the_later_ones_its_copies(quiet: Ke
         message(4, noon(D0, 4)),
         pictures={4: picture},
     )
-    (first,) = landed(quiet)
+    (first,) = quiet.asked()
     (follow,) = quiet.follows(quiet.perform(first, ""), "later_copies")
     assert spans([follow]) == [(None, str(day_of(2)), str(day_of(2)))]
     assert selected(follow) == ("meme_duplicates", "meme_status")

@@ -18,7 +18,7 @@ from magpie.persona import logs
 from magpie.persona import tables as t
 from magpie.settings import Settings
 from schedules.persona import BLOG_DAYS
-from tests.dagster_world import copy_home
+from tests.dagster_world import copy_home, selected
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.persona_world import (
     AT,
@@ -34,7 +34,6 @@ from tests.persona_world import (
     office_of,
     paged,
     persona_over,
-    selected,
     stored,
 )
 

@@ -17,6 +17,7 @@ from magpie.persona import logs
 from magpie.persona import tables as t
 from schedules.persona import BLOG_DAYS, BLOG_POSTS
 from sensors.persona import RUNS_PER_TICK
+from tests.dagster_world import selected
 from tests.persona_world import (
     AT,
     BLOG,
@@ -31,7 +32,6 @@ from tests.persona_world import (
     persona_over,
     reblog,
     reply,
-    selected,
     span,
     spans,
     stored,

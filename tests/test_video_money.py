@@ -22,7 +22,7 @@ from magpie.videos.quality import costs_are_booked
 from magpie.videos.reading import EXTRACT_PICKS
 from magpie.videos.settings import AnalysisVersion
 from sensors.videos import sync_channels
-from tests.dagster_world import LADDER, TEAPOT, Daemon, lead_range, spoken, videos_over
+from tests.dagster_world import LADDER, TEAPOT, Daemon, lead_range, selected, spoken, videos_over
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.product_world import ProductWorld
 
@@ -228,7 +228,7 @@ def test_a_reached_cap_leaves_videos_waiting_until_midnight_and_they_are_finishe
     asked = cut.daemon.tick("daily_cost_cap")[0]
     assert {str(one.partition_key) for one in asked} == {f"{TEAPOT}|{day}" for day in held["day"]}
     for request in asked:
-        assert next(key.path[-1] for key in request.asset_selection or ()) == "video_analyses"
+        assert selected(request)[0] == "video_analyses"
         cut.daemon.perform(request, "")
     assert {status for status, _, _ in cut.told()} == {"ok"}
     assert len(model.asked) == 8 > paid

@@ -40,6 +40,7 @@ from resources.llm import Llm
 from runs.runner import failure_lines
 from schedules.videos import CHANNEL_DAYS, RECHECK_DAYS, build_schedules, poll_channels
 from sensors.videos import RUNS_PER_TICK
+from tests.dagster_world import selected
 from tests.instances import fresh_instance
 
 __all__ = ["filled_videos", "made_videos"]
@@ -299,7 +300,7 @@ def test_new_prices_are_read_and_the_picks_that_wait_for_them_are_measured(watch
     (request,) = now.tick("new_prices")[0]
     (follow,) = now.follows(now.perform(request, "price_days"), "outcomes_after_prices")
     assert spans([follow]) == [span(TEAPOT, D0, D0)]
-    assert [key.path[-1] for key in follow.asset_selection or ()] == ["pick_outcomes"]
+    assert selected(follow) == ("pick_outcomes",)
     now.perform(follow, "channel_days")
     (measured,) = rows(now.world.lake, t.PICK_OUTCOMES).rows(named=True)
     assert (measured["status"], measured["ret"], measured["alpha"], measured["hit"]) == ("ok", 31.0, 31.0, True)
@@ -379,7 +380,7 @@ def test_what_waits_is_asked_for_when_its_time_has_come_with_what_is_made_from_i
     (request,) = watcher.tick("backlog")[0]
     assert request.job_name == "channel_days"
     assert request.partition_key == dg.MultiPartitionKey({"channel": TEAPOT, "day": str(D0)})
-    assert tuple(key.path[-1] for key in request.asset_selection or ()) == assets
+    assert selected(request) == assets
     assert not watcher.tick("backlog")[0]
     assert watcher.perform(request, "").success
 
@@ -415,7 +416,7 @@ def test_a_pick_that_costs_nothing_is_measured_although_there_is_no_money_left(w
     wait(broke.world.control, "video_analyses", TEAPOT, "cap_exhausted", due)
     wait(broke.world.control, "pick_outcomes", TEAPOT, "not_matured", due)
     (request,) = broke.tick("backlog")[0]
-    assert [key.path[-1] for key in request.asset_selection or ()] == ["pick_outcomes"]
+    assert selected(request) == ("pick_outcomes",)
     asked, reason = broke.tick("daily_cost_cap")
     assert asked == []
     assert "product:videos has no money left" in str(reason)

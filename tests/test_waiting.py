@@ -27,7 +27,7 @@ from magpie.llm.store import Store
 from magpie.settings import LLM, Caps, Settings
 from magpie.tables import Partitions
 from sensors.discovery import sync_campaigns
-from tests.dagster_world import Daemon, archive, copy_home, settings_over, submission, world
+from tests.dagster_world import Daemon, archive, copy_home, selected, settings_over, submission, world
 from tests.ledger_world import FakeClock, assert_books_balance
 from tests.product_world import ProductWorld
 
@@ -291,7 +291,7 @@ def test_a_counted_quota_is_reported_and_its_rows_come_back_after_the_reset(offi
     office.clock.now = MIDNIGHT + timedelta(minutes=1)
     (request,) = office.tick_all()
     assert str(request.partition_key) == partition
-    assert [key.path[-1] for key in request.asset_selection or ()] == ["lead_extractions", "leads", "rejections"]
+    assert selected(request) == ("lead_extractions", "leads", "rejections")
 
 
 def test_a_model_that_rests_brings_its_rows_back_through_the_backlog(office: Office) -> None:

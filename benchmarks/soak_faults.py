@@ -172,10 +172,13 @@ def _model(name: str, *kinds: str, **settings: Any) -> Trouble:
     """A fault of so many answers."""
 
     def make(scene: Scene) -> str:
+        def left() -> int:
+            return sum(one.kind in kinds for one in scene.provider.faults.waiting())
+
         for kind in kinds:
             scene.provider.misbehave(kind, **settings)
-        _wait(lambda: not scene.provider.faults.waiting(), STAYING_S)
-        return f"{len(scene.provider.faults.waiting())} of {len(kinds)} have yet to meet a question"
+        _wait(lambda: not left(), STAYING_S)
+        return f"{left()} of {len(kinds)} have yet to meet a question"
 
     return Trouble(f"model: {name}", make, lambda scene: None, "answer", tuple(set(kinds)), share=1.5)
 

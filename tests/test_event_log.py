@@ -1,7 +1,9 @@
 """The event log with its databases left open holds what Dagster's own does, whoever writes and reads it."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -62,6 +64,37 @@ def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(home: 
     assert stored(again, run_id) == told
     assert again.get_materialized_partitions(dg.AssetKey("numbers")) == {"a"}
     again.dispose()
+
+
+def schema(path: Path) -> list[tuple[str, str, str | None]]:
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        return [*found, ("journal", *database.execute("PRAGMA journal_mode").fetchone(), None)]
+
+
+def test_every_runs_database_has_the_tables_that_dagsters_own_would_have(
+    instance: dg.DagsterInstance, home: Path, tmp_path: Path
+) -> None:
+    runs = [made(instance) for _ in range(3)]
+    stock = SqliteEventLogStorage(str(tmp_path / "stock"))
+    with stock.run_connection("a-run"):
+        wanted = schema(tmp_path / "stock" / "a-run.db")
+    assert [schema(home / "history" / "runs" / f"{run_id}.db") for run_id in runs] == [wanted] * 3
+    assert {path.suffix for path in (home / "history" / "runs").iterdir()} <= {".db", ".db-shm", ".db-wal"}
+
+
+def test_a_database_that_another_process_made_meanwhile_is_left_as_it_is(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = instance.event_log_storage
+    assert isinstance(storage, OpenSqliteEventLogStorage)
+    made(instance)
+    others = SqliteEventLogStorage(str(home / "history" / "runs"))
+    with others.run_connection("shared") as connection:
+        connection.exec_driver_sql("INSERT INTO event_logs (run_id, event) VALUES ('shared', 'theirs')")
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with storage.run_connection("shared") as connection:
+        assert connection.exec_driver_sql("SELECT event FROM event_logs").scalars().all() == ["theirs"]
 
 
 def test_an_event_does_not_wait_for_the_disk_and_the_file_is_whole_whatever_happens(

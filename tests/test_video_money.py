@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -48,6 +48,8 @@ PICK = {
     "video_timestamp_seconds": 0,
 }
 Reply = Callable[[str, str], dict[str, Any] | str]
+# What comes before a model's answers, and what is made of them.
+READ = ("videos", "transcripts", "video_segments", "video_analyses", "stock_mentions")
 
 
 def good(function: str, prompt: str) -> dict[str, Any]:
@@ -80,10 +82,13 @@ class Studio(ProductWorld[Daemon]):
     def land(self) -> None:
         self.world.run("video_landing")
 
-    def read(self, channel: str = TEAPOT, check: bool = True) -> dg.ExecuteInProcessResult:
+    def read(
+        self, channel: str = TEAPOT, check: bool = True, assets: Collection[str] = READ
+    ) -> dg.ExecuteInProcessResult:
         last = self.world.lake.read(t.VIDEO_FILES).collect()["day"].max()
         assert isinstance(last, date)
-        return self.world.run("channel_days", check, tags=lead_range(channel, D0, last))
+        chosen = [dg.AssetKey(name) for name in assets]
+        return self.world.run("channel_days", check, tags=lead_range(channel, D0, last), asset_selection=chosen)
 
     def analyses(self) -> pl.DataFrame:
         order = ("channel_id", "day", "video_id", "prompt_label")
@@ -496,7 +501,7 @@ def test_what_does_not_exist_or_was_never_said_is_kept_and_says_why(
         {**PICK, "symbol": "AMD", "company_name": "AMD", "claim_type": "news"},
     )
     studio = open_studio(1)
-    studio.read()
+    studio.read(assets=(*READ, "pick_outcomes"))
     found = {(row["symbol"], row["action"]): row["reason"] for row in studio.mentions().iter_rows(named=True)}
     assert found[("NVDA", "buy")] is None
     assert found[("ZQRX", "buy")] == "unknown_symbol"

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,11 +40,14 @@ YOUNGEST = 50_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run Dagster or processes come first: one that was last would leave the other workers idle."""
+    """Files that run Dagster or processes come first: one that was last would leave the other worker idle.
+
+    They come in no order of their names, since neighbours by name want the same home, and one would wait for the other.
+    """
     long = {
         item.path for item in items if item.get_closest_marker("slow") or hasattr(getattr(item, "module", None), "dg")
     }
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (0, crc32(item.path.name.encode())) if item.path in long else (1, 0))
 
 
 def pytest_collection_finish() -> None:

@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 from dagster_world import Made, copy_home, made  # noqa: F401 - a fixture
+from marts_world import Built, built
 
 from magpie.lake import Lake
 from tests.cli_world import REPO, Here, magpie, one_line
+
+__all__ = ["built"]
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
@@ -42,7 +46,11 @@ def quick(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_run_makes_everything_and_says_what_was_made_and_where(tmp_path: Path, quick: Path, here: Here) -> None:
+def test_run_makes_everything_and_says_what_was_made_and_where(
+    tmp_path: Path, quick: Path, here: Here, built: Built
+) -> None:
+    # What dbt makes of the project is the same for every home, and takes it a while.
+    shutil.copytree(built.settings.home / "dbt", tmp_path / "home" / "dbt")
     # `HYPOTHESIS_PROFILE=thorough make test` runs the project as it stands.
     config = REPO / "magpie.yaml" if THOROUGH else quick
     result = magpie(tmp_path / "home", "run", config=config)

@@ -20,6 +20,7 @@ import yaml
 from dagster_world import archive, submission
 
 import dbt_project
+from magpie import json_logs
 from magpie.blobs import Blobs
 from magpie.cli import main
 from magpie.content.export import Ready
@@ -87,7 +88,14 @@ class World:
 def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Everything is done with all secrets in place, half of them in files."""
     folder = tmp_path_factory.mktemp("planted")
-    with database_in(postgres) as server, EchoServer() as echo, pytest.MonkeyPatch.context() as patch:
+    with (
+        database_in(postgres) as server,
+        EchoServer() as echo,
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.ExitStack() as afterwards,
+    ):
+        # Commands of this process choose how it logs.
+        afterwards.callback(json_logs.configure, {})
         url = sa.make_url(server).set(password=CONTROL_PASSWORD).render_as_string(hide_password=False)
         made = World(folder / "home", url, {})
         _plant(patch, folder, url)

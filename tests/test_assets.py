@@ -142,7 +142,7 @@ def test_a_failed_check_names_the_partitions_and_stops_nothing(filled: World) ->
     strayed = twice.with_columns(pl.lit(LAST).alias("day"))
     filled.lake.write(t.CAMPAIGN_POSTS, strayed, Partitions({"agency-crm": frozenset({LAST})}))
     was = versions(filled.lake)
-    result = filled.run_campaign("agency-crm", FIRST, EARLY)
+    result = filled.checked("leads").run_campaign("agency-crm", FIRST, EARLY)
     (found,) = findings(result, "unique_across_days")
     assert result.success
     assert not found.passed
@@ -156,9 +156,10 @@ def test_a_failed_check_names_the_partitions_and_stops_nothing(filled: World) ->
 
 def test_a_check_asked_for_alone_judges_every_partition_and_names_the_bad_one(filled: World) -> None:
     filled.lake.write(t.RANKED_POSTS, t.RANKED_POSTS.empty(), Partitions({"folding-bike": frozenset({LATE})}))
-    keys = [key for check in filled.defs.asset_checks or [] for key in check.check_keys]
+    defs = filled.checked("leads").defs
+    keys = [key for check in defs.asset_checks or [] for key in check.check_keys]
     alone = dg.define_asset_job("alone", selection=dg.AssetSelection.checks(*keys))
-    job = dg.Definitions.merge(filled.defs, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
+    job = dg.Definitions.merge(defs, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
     result = job.execute_in_process(instance=filled.instance)
     (found,) = findings(result, "every_survivor_is_ranked")
     told = str(found.metadata["findings"].value)
@@ -171,13 +172,13 @@ def test_a_check_asked_for_alone_judges_every_partition_and_names_the_bad_one(fi
 
 def test_the_reference_thresholds_are_told_to_have_a_dead_gate(filled: World) -> None:
     leads = filled.settings.leads.model_copy(update={"profile": "reference"})
-    with world(filled.settings.model_copy(update={"leads": leads}), ["leads"]) as reference:
+    with world(filled.settings.model_copy(update={"leads": leads}), ["leads"], checks=True) as reference:
         result = reference.run_campaign("agency-crm", FIRST, FIRST)
     (found,) = findings(result, "dead_gates")
     assert result.success
     assert not found.passed
     assert "agency-crm" in str(found.metadata["findings"].value)
-    (usual,) = findings(filled.run_campaign("agency-crm", FIRST, FIRST), "dead_gates")
+    (usual,) = findings(filled.checked("leads").run_campaign("agency-crm", FIRST, FIRST), "dead_gates")
     assert usual.passed
 
 

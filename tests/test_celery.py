@@ -109,7 +109,7 @@ def instance_file(folder: Path) -> None:
 def alone(home: Path, base_url: str) -> Lake:
     """What one process makes of it, on a disk."""
     settings = load_settings(settings_file(home, base_url)).model_copy(update={"home": home})
-    with world(settings, checks=False) as single:
+    with world(settings) as single:
         single.run("reddit_days", tags=day_range(FIRST, LAST))
         single.run("campaign_words", partition_key=CAMPAIGN)
         single.run_campaign(CAMPAIGN, FIRST, LAST)

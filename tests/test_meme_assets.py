@@ -198,7 +198,8 @@ def test_a_picture_whose_bytes_are_gone_is_found_named_and_blocks_nothing(filled
     check = dg.AssetCheckKey(dg.AssetKey("meme_status"), "media_are_there")
     selection = dg.AssetSelection.assets("meme_status") | dg.AssetSelection.checks(check)
     alone = dg.define_asset_job("alone", selection=selection)
-    job = dg.Definitions.merge(filled_memes.defs, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
+    defs = dg.Definitions.merge(filled_memes.checked("memes").defs, dg.Definitions(jobs=[alone]))
+    job = defs.resolve_job_def("alone")
     result = job.execute_in_process(instance=filled_memes.instance, partition_key=key)
     found = checks(result)["meme_status:media_are_there"]
     assert result.success

@@ -84,7 +84,7 @@ def dumps(tmp_path: Path) -> Path:
 @pytest.fixture()
 def watcher(tmp_path: Path, dumps: Path) -> Iterator[Watcher]:
     archive(dumps / "a.ndjson", submission("one", FIRST), submission("two", FIRST + timedelta(days=3)))
-    with world(settings_over(dumps, tmp_path / "home"), ["leads"], checks=False) as fresh:
+    with world(settings_over(dumps, tmp_path / "home"), ["leads"]) as fresh:
         yield Watcher(fresh)
 
 
@@ -93,7 +93,7 @@ def watcher(tmp_path: Path, dumps: Path) -> Iterator[Watcher]:
 
 def test_campaigns_become_partitions_and_are_computed_once(tmp_path: Path) -> None:
     settings = sample_settings(tmp_path)
-    with world(moved(settings, campaigns=()), ["leads"], checks=False) as empty:
+    with world(moved(settings, campaigns=()), ["leads"]) as empty:
         first = Watcher(World(settings, _defs(settings), empty.instance))
         asked, _ = first.tick("campaign_sync")
         assert empty.instance.get_dynamic_partitions("campaign") == list(BOTH)
@@ -108,7 +108,7 @@ def test_a_changed_campaign_is_computed_anew_each_time_even_when_changed_back(tm
     bike = settings.campaign("folding-bike")
     other = bike.model_copy(update={"exclude_authors": ("somebody_else",)})
     changed = moved(settings, campaigns=(settings.campaign("agency-crm"), other))
-    with world(settings, ["leads"], checks=False) as start:
+    with world(settings, ["leads"]) as start:
         watching = Watcher(start)
         watching.tick("campaign_sync")
         for now in (changed, settings, changed):
@@ -121,7 +121,7 @@ def test_a_changed_campaign_is_computed_anew_each_time_even_when_changed_back(tm
 def test_a_campaign_that_is_gone_loses_its_partition_and_a_paused_one_is_not_computed(tmp_path: Path) -> None:
     settings = sample_settings(tmp_path)
     paused = settings.campaign("agency-crm").model_copy(update={"status": "paused"})
-    with world(settings, ["leads"], checks=False) as start:
+    with world(settings, ["leads"]) as start:
         watching = Watcher(start)
         watching.tick("campaign_sync")
         now = moved(settings, campaigns=(paused,))
@@ -135,7 +135,7 @@ def test_a_campaign_that_is_gone_loses_its_partition_and_a_paused_one_is_not_com
 
 
 def _defs(settings: Settings) -> dg.Definitions:
-    with world(settings, ["leads"], checks=False) as made_for:
+    with world(settings, ["leads"]) as made_for:
         return made_for.defs
 
 
@@ -184,9 +184,7 @@ def test_a_deletion_asks_for_its_day_and_the_days_it_bears_on(watcher: Watcher) 
 def test_a_short_corpus_window_does_not_shorten_what_comments_inherit(tmp_path: Path, dumps: Path) -> None:
     archive(dumps / "a.ndjson", submission("one", FIRST), submission("two", FIRST + timedelta(days=25)))
     settings = settings_over(dumps, tmp_path / "home")
-    with world(
-        moved(settings, leads=settings.leads.model_copy(update={"bm25_corpus_days": 7})), ["leads"], checks=False
-    ) as fresh:
+    with world(moved(settings, leads=settings.leads.model_copy(update={"bm25_corpus_days": 7})), ["leads"]) as fresh:
         watching = Watcher(fresh)
         watching.catch_up()
         fresh.control.record_deletions([("t3_one", "post")], datetime.now(UTC))
@@ -198,7 +196,7 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
     # Forty days apart no window reaches the next post, so each is a range of thirty days.
     lines = [submission(f"p{n}", start + timedelta(days=40 * n)) for n in range(RANGES_PER_TICK + 3)]
     archive(dumps / "a.ndjson", *lines)
-    with world(settings_over(dumps, tmp_path / "home", start_day=start), ["leads"], checks=False) as fresh:
+    with world(settings_over(dumps, tmp_path / "home", start_day=start), ["leads"]) as fresh:
         watching = Watcher(fresh)
         watching.perform(watching.tick("new_data")[0][0], "")
         asked = [spans(watching.tick("new_data")[0]) for _ in range(3)]
@@ -211,7 +209,7 @@ def test_more_ranges_than_a_tick_may_ask_for_wait_for_the_next_one(tmp_path: Pat
 def test_a_day_that_is_not_over_waits_and_is_not_forgotten(tmp_path: Path, dumps: Path) -> None:
     # One part spans yesterday and today: today is no partition yet.
     archive(dumps / "live.ndjson", submission("past", TODAY - timedelta(days=2)), _today("now"))
-    with world(settings_over(dumps, tmp_path / "home"), ["leads"], checks=False) as fresh:
+    with world(settings_over(dumps, tmp_path / "home"), ["leads"]) as fresh:
         watching = Watcher(fresh)
         watching.perform(watching.tick("new_data")[0][0], "")
         yesterday = str(TODAY - timedelta(days=1))
@@ -231,7 +229,7 @@ def test_run_keys_stay_short_however_many_archives_there_are(tmp_path: Path, dum
     # The names of two are longer than a key may be.
     for n in range(4):
         archive(dumps / f"{'x' * 60}_{n}.ndjson", submission(f"p{n}", FIRST))
-    with world(settings_over(dumps, tmp_path / "home"), ["leads"], checks=False) as fresh:
+    with world(settings_over(dumps, tmp_path / "home"), ["leads"]) as fresh:
         watching = Watcher(fresh)
         landing = watching.tick("new_data")[0]
         watching.perform(landing[0], "")
@@ -267,7 +265,7 @@ def test_new_keywords_ask_for_all_days_of_their_campaign_and_for_none_before_the
 
 
 def test_following_the_sensors_makes_the_same_tables_as_a_plain_run(made: Made, tmp_path: Path) -> None:
-    with world(sample_settings(tmp_path), ["leads"], checks=False) as fresh:
+    with world(sample_settings(tmp_path), ["leads"]) as fresh:
         watching = Watcher(fresh)
         jobs = watching.until_quiet()
         assert jobs.count("reddit_landing") == 1
@@ -280,12 +278,12 @@ def test_following_the_sensors_makes_the_same_tables_as_a_plain_run(made: Made, 
 def test_archives_that_arrive_one_by_one_end_in_the_rows_of_one_run(tmp_path: Path, dumps: Path) -> None:
     crm = {"campaigns": (sample_settings(tmp_path).campaign("agency-crm"),)}
     days = [FIRST + timedelta(days=n) for n in (0, 4, 2)]
-    with world(settings_over(dumps, tmp_path / "home", **crm), ["leads"], checks=False) as fresh:
+    with world(settings_over(dumps, tmp_path / "home", **crm), ["leads"]) as fresh:
         watching = Watcher(fresh)
         for n, day in enumerate(days):
             archive(dumps / f"{n}.ndjson", submission(f"p{n}", day), submission(f"q{n}", day, title="hiring a CRM"))
             watching.until_quiet()
-    with world(settings_over(dumps, tmp_path / "plain", **crm), ["leads"], checks=False) as plain:
+    with world(settings_over(dumps, tmp_path / "plain", **crm), ["leads"]) as plain:
         first, last = min(days), max(days)
         plain.run("reddit_landing")
         plain.run("reddit_days", tags=day_range(first, last))

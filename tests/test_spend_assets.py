@@ -36,7 +36,7 @@ NEXT = DAY + timedelta(days=1)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[World]:
-    with world(sample_settings(tmp_path / "home")) as made:
+    with world(sample_settings(tmp_path / "home"), checks=True) as made:
         yield made
 
 

@@ -294,7 +294,7 @@ def test_a_check_speaks_of_the_days_of_its_run_so_a_day_whose_only_video_has_no_
 ) -> None:
     # Of the whole sample 3 of 35 videos lack captions; on this day the only one does.
     day = date(2026, 3, 24)
-    result = filled_videos.run_channel(TEAPOT, day, day)
+    result = filled_videos.checked("videos").run_channel(TEAPOT, day, day)
     found = checks(result)
     assert result.success
     assert {name for name, check in found.items() if not check.passed} == {"captions_there"}
@@ -312,7 +312,8 @@ def test_a_mention_without_its_analysis_is_an_error_that_names_the_channel_and_b
     lake.write(t.STOCK_MENTIONS, strayed, one_day)
     key = dg.AssetCheckKey(dg.AssetKey("stock_mentions"), "mentions_have_analyses")
     alone = dg.define_asset_job("alone", selection=dg.AssetSelection.checks(key))
-    job = dg.Definitions.merge(filled_videos.defs, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
+    defs = dg.Definitions.merge(filled_videos.checked("videos").defs, dg.Definitions(jobs=[alone]))
+    job = defs.resolve_job_def("alone")
     result = job.execute_in_process(instance=filled_videos.instance)
     found = checks(result)["mentions_have_analyses"]
     assert result.success
@@ -333,7 +334,7 @@ def test_versions_stand_side_by_side_and_only_the_active_one_counts(filled_video
     prompt = filled_videos.settings.videos.active_version
     second = AnalysisVersion(label="v2", prompts={"extract_picks": _other_prompt()})
     videos = filled_videos.settings.videos.model_copy(update={"analysis_versions": (prompt, second)})
-    with world(filled_videos.settings.model_copy(update={"videos": videos}), ["videos"]) as changed:
+    with world(filled_videos.settings.model_copy(update={"videos": videos}), ["videos"], checks=True) as changed:
         result = changed.run_channel(TEAPOT, EARLY, LATE)
     after = rows(filled_videos.lake, t.VIDEO_ANALYSES, EARLY, LATE).filter(pl.col("channel_id") == TEAPOT)
     assert after.filter(pl.col("prompt_label") == "v1").equals(before)

@@ -19,12 +19,13 @@ import sqlite3
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 import yaml
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
@@ -46,6 +47,23 @@ def settings_of(home: Path) -> str:
 def _do_not_wait(connection: sqlite3.Connection, _: object) -> None:
     """With the write-ahead log that Dagster chooses, the file is whole after whatever happens."""
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _put(content: bytes, place: Path) -> bool:
+    """Write a whole file; False: one is there by now, or this file system knows no hard links."""
+    # Under another name first: nobody sees half of it, and whoever was earlier stays.
+    draft = place.with_suffix(f".{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(draft, place)
+    except OSError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
 
 
 class OpenSqliteEventLogStorage(SqliteEventLogStorage):
@@ -93,19 +111,15 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
         """Make a database unless it is there; each but the first is a copy, which spares a tenth of a second."""
         place = Path(self.path_for_shard(shard))
         fresh = not place.exists()
-        if fresh and self._blank is not None:
-            # Under another name first: nobody sees half of it, and whoever was earlier stays.
-            draft = place.with_suffix(f".{uuid.uuid4().hex}")
-            draft.write_bytes(self._blank)
-            with suppress(FileExistsError):
-                os.link(draft, place)
-            draft.unlink()
+        if fresh and self._blank is not None and _put(self._blank, place):
             return
         self._initdb(engine)
-        if fresh:
+        if fresh and self._blank is None:
             with engine.connect() as connection:
-                held: Any = connection.connection.driver_connection
-                self._blank = held.serialize()
+                # Another process may have made it meanwhile, and written to it.
+                if connection.execute(sa.select(SqlEventLogStorageTable.c.id).limit(1)).first() is None:
+                    held: Any = connection.connection.driver_connection
+                    self._blank = held.serialize()
 
     def has_table(self, table_name: str) -> bool:
         """As its base; what is there once stays, what is not may come with an upgrade."""

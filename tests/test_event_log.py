@@ -1,5 +1,7 @@
 """The event log with its databases left open holds what Dagster's own does, whoever writes and reads it."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,9 +94,25 @@ def test_a_database_that_another_process_made_meanwhile_is_left_as_it_is(
     others = SqliteEventLogStorage(str(home / "history" / "runs"))
     with others.run_connection("shared") as connection:
         connection.exec_driver_sql("INSERT INTO event_logs (run_id, event) VALUES ('shared', 'theirs')")
-    monkeypatch.setattr(Path, "exists", lambda path: False)
+    # It comes between the look and the writing.
+    really = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "shared.db" and really(path))
     with storage.run_connection("shared") as connection:
         assert connection.exec_driver_sql("SELECT event FROM event_logs").scalars().all() == ["theirs"]
+
+
+def test_where_files_cannot_be_linked_the_tables_are_made_one_by_one(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(instance)
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    run_id = made(instance)
+    assert "ASSET_MATERIALIZATION" in stored(instance.event_log_storage, run_id)  # type: ignore[arg-type]
+    assert {path.suffix for path in (home / "history" / "runs").iterdir()} <= {".db", ".db-shm", ".db-wal"}
 
 
 def test_an_event_does_not_wait_for_the_disk_and_the_file_is_whole_whatever_happens(

@@ -30,6 +30,9 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 
+from magpie.errors import UserError
+from magpie.sources.whole_file import write_whole
+
 # Every run has a database of its own; a daemon reads hundreds, of which few at a time.
 OPEN_DATABASES = 8
 
@@ -54,12 +57,8 @@ def _put(content: bytes, place: Path) -> bool:
     # Under another name first: nobody sees half of it, and whoever was earlier stays.
     draft = place.with_suffix(f".{uuid.uuid4().hex}")
     try:
-        with draft.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(draft, place)
-    except OSError:
+        os.link(write_whole(draft, content), place)
+    except (OSError, UserError):
         return False
     finally:
         draft.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from benchmarks.soak_load import Models
 from benchmarks.soak_programs import talks_to
@@ -21,6 +21,8 @@ from benchmarks.soak_site import WORKERS, Site
 from magpie.llm.fake_provider import FakeProvider
 from tests.fake_channels import FakeChannels, Fault
 from tests.programs import Program
+
+T = TypeVar("T")
 
 # So long a fault waits for what it can meet, where it needs a moment of its own.
 OPPORTUNITY_S = 200
@@ -195,14 +197,7 @@ def _quick_model(scene: Scene) -> None:
 
 def _refuse_questions(scene: Scene) -> str:
     """Slam the door while questions are on their way: those are cut, and their next attempts find it shut."""
-    under_way = 0
-
-    def asked() -> bool:
-        nonlocal under_way
-        under_way = scene.in_flight()
-        return under_way > 0
-
-    _wait(asked, OPPORTUNITY_S)
+    under_way = _wait(scene.in_flight, OPPORTUNITY_S)
     scene.site.models.turn("refused")
     time.sleep(REFUSED_S)
     return _counted(under_way, "calls under way")
@@ -264,13 +259,7 @@ def _kill_asking_worker(scene: Scene) -> str:
             return []
         return [one for one in _workers(scene.site) if talks_to(one, port)]
 
-    found: list[Program] = []
-
-    def seen() -> bool:
-        found.extend(asking())
-        return bool(found)
-
-    _wait(seen, OPPORTUNITY_S)
+    found = _wait(asking, OPPORTUNITY_S)
     scene.provider.latency_s = ANSWER_S
     victim = found[0] if found else scene.site.workers[WORKERS[0]]
     under_way = scene.in_flight() if found else 0
@@ -313,25 +302,16 @@ def _hook_back(scene: Scene) -> None:
 
 def _busy(scene: Scene) -> str:
     """Wait until there is work to disturb."""
-    found: list[Any] = []
-
-    def asked() -> bool:
-        found[:] = scene.site.active()
-        return bool(found)
-
-    _wait(asked, OPPORTUNITY_S)
-    return _counted(len(found), "runs under way or queued")
+    return _counted(len(_wait(scene.site.active, OPPORTUNITY_S)), "runs under way or queued")
 
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number else NOTHING
 
 
-def _wait(so: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something is so, but no longer; what never met a fault is told in the table, and is no failure."""
+def _wait(look: Callable[[], T], seconds: float) -> T:
+    """Look until there is something, but no longer, and return it; what never met a fault is told in the table."""
     deadline = time.monotonic() + seconds
-    while not so():
-        if time.monotonic() > deadline:
-            return False
+    while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return True
+    return found

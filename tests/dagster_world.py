@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -106,7 +106,7 @@ def world(
 ) -> Iterator[World]:
     """An instance in memory whose dynamic partitions are those of the settings; overrides: resources by name.
 
-    All products take a tenth of a second, and asset checks a third of a run, so a test names what it is about.
+    All products and their checks take longer than one of them alone, so a test names what it is about.
     """
     with fresh_instance() as instance:
         sync_campaigns(instance, settings)
@@ -122,10 +122,14 @@ class Daemon:
     Attributes:
         news: the sensor of new files.
         landing: the job that it asks for first.
+        days: the job of requests that name none.
+        after: by job, the run status sensor that asks for more once it has succeeded.
     """
 
     news: ClassVar[str]
     landing: ClassVar[str]
+    days: ClassVar[str] = ""
+    after: ClassVar[Mapping[str, str]] = {}
     world: World
     cursors: dict[str, str | None] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -197,7 +201,12 @@ class Daemon:
 
     def do(self, request: dg.RunRequest) -> list[str]:
         """Perform a request and what follows from it; return the jobs that ran."""
-        return [self.perform(request, "").job_def.name]
+        result = self.perform(request, self.days)
+        done = [result.job_def.name]
+        if sensor := self.after.get(done[0]):
+            for more in self.follows(result, sensor):
+                done += self.do(more)
+        return done
 
     def perform(self, request: dg.RunRequest, job: str) -> dg.ExecuteInProcessResult:
         more: dict[str, Any] = {"partition_key": request.partition_key} if request.partition_key else {}

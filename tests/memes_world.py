@@ -163,15 +163,7 @@ class Keeper(Daemon):
 
     bound: tuple[str, ...] = ("lake", "control", "llm", "curator", "recommender")
     news, landing = "new_memes", "meme_landing"
-
-    def do(self, request: dg.RunRequest) -> list[str]:
-        """With all that later_copies asks for after it."""
-        result = self.perform(request, "meme_days")
-        done = [result.job_def.name]
-        if done == ["meme_days"]:
-            for follow in self.follows(result, "later_copies"):
-                done += self.do(follow)
-        return done
+    days, after = "meme_days", {"meme_days": "later_copies"}
 
     def restarted(self, settings: Settings, clock: Clock = lambda: NOW) -> "Keeper":
         """The same instance and cursors under other settings, as after an edit of magpie.yaml and a reload."""

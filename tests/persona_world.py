@@ -166,15 +166,7 @@ class Clerk(Daemon):
 
     bound: tuple[str, ...] = ("lake", "control", "llm", "reader")
     news, landing = "new_inputs", "persona_landing"
-
-    def do(self, request: dg.RunRequest) -> list[str]:
-        """With the days whose inputs new posts change."""
-        result = self.perform(request, "")
-        done = [result.job_def.name]
-        if done == ["blog_posts"]:
-            for after in self.follows(result, "inputs_after_posts"):
-                done.append(self.perform(after, "blog_days").job_def.name)
-        return done
+    days, after = "blog_days", {"blog_posts": "inputs_after_posts"}
 
 
 @dataclass

@@ -164,10 +164,6 @@ class Site:
     def dagster_home(self) -> Path:
         return Path(self.env["DAGSTER_HOME"])
 
-    def log(self, name: str) -> str:
-        path = self.folder / f"{name}.log"
-        return path.read_text("utf-8", "replace") if path.exists() else ""
-
     def everything(self) -> str:
         """What all processes said, and the files that they left in Dagster's home."""
         left = [path for path in self.dagster_home.rglob("*") if path.is_file()]
@@ -176,7 +172,8 @@ class Site:
     def logs(self) -> str:
         """The end of what each process said."""
         return "\n".join(
-            f"--- {path.stem}\n{self.log(path.stem)[-6000:]}" for path in sorted(self.folder.glob("*.log"))
+            f"--- {path.stem}\n{path.read_text('utf-8', 'replace')[-6000:]}"
+            for path in sorted(self.folder.glob("*.log"))
         )
 
 
